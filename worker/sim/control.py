@@ -52,7 +52,7 @@ HTML = b"<!DOCTYPE html><html><head><title>One moment</title></head><body><p>Ple
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One call at ``at``; ``headers`` have lower-case names, ``base_url`` is scheme and host as the caller wrote them."""
+    """One call at ``at``; ``headers`` have lower-case names, ``base_url`` is scheme and host as the caller saw them."""
 
     method: str
     path: str
@@ -127,7 +127,7 @@ class ControlApp:
         return _send(reply, self.clock.now(), start_response)
 
     def _answer(self, request: Request, environ: WSGIEnvironment) -> Reply:
-        fault = self.faults.take(request.method, request.path, self.operation_of(request))
+        fault = self.faults.take(request.method, request.path, self.operation_of(request), request.query)
         kind = fault.kind if fault is not None else None
         reply = _instead(fault) if fault is not None else None
         if reply is None:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from itertools import islice
 from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -91,12 +92,16 @@ class Journal:
 
 @dataclass(slots=True)
 class Fault:
-    """One armed fault. ``times`` left, ``after`` matches still to be let through."""
+    """One armed fault. ``times`` left, ``after`` matches still to be let through.
+
+    ``path`` is searched in the path, ``query`` in the decoded query string; ``op`` is ``read`` or ``write``.
+    """
 
     kind: str
     args: dict[str, Any] = field(default_factory=dict)
     method: str | None = None
     path: re.Pattern[str] | None = None
+    query: re.Pattern[str] | None = None
     op: str | None = None
     times: int | None = None
     after: int = 0
@@ -112,24 +117,27 @@ class Fault:
             args=dict(document.get("args") or {}),
             method=str(method).upper() if method else None,
             path=re.compile(match["path"]) if match.get("path") else None,
+            query=re.compile(match["query"]) if match.get("query") else None,
             op=match.get("op"),
             times=document.get("times"),
             after=int(document.get("after") or 0),
             probability=float(document.get("probability", 1.0)),
         )
 
-    def fits(self, method: str, path: str, op: str) -> bool:
+    def fits(self, method: str, path: str, op: str, query: str) -> bool:
         """Return whether a call is one this fault may hit."""
         return (
             self.times != 0
             and self.method in (None, method)
             and self.op in (None, op)
             and (self.path is None or self.path.search(path) is not None)
+            and (self.query is None or self.query.search(unquote(query)) is not None)
         )
 
     def document(self) -> dict[str, Any]:
         """Return it as ``GET /_sim/faults`` tells it."""
-        match = {"method": self.method, "path": self.path.pattern if self.path else None, "op": self.op}
+        patterns = {name: found.pattern for name, found in (("path", self.path), ("query", self.query)) if found}
+        match = {"method": self.method, **patterns, "op": self.op}
         told = {"kind": self.kind, "times": self.times, "after": self.after, "probability": self.probability}
         return {"match": {name: value for name, value in match.items() if value}, **told, "args": self.args}
 
@@ -151,13 +159,13 @@ class Faults:
             self._armed = armed
             self._chance = random.Random(self._seed)
 
-    def take(self, method: str, path: str, op: str) -> Fault | None:
+    def take(self, method: str, path: str, op: str, query: str = "") -> Fault | None:
         """Return the first armed fault that hits this call, and count it as used."""
         if not self._armed:
             return None
         with self._lock:
             for fault in self._armed:
-                if fault.fits(method, path, op) and self._hits(fault):
+                if fault.fits(method, path, op, query) and self._hits(fault):
                     return fault
         return None
 
