@@ -1,0 +1,136 @@
+"""Every store gets from any version to the newest and stands there exactly as the models say."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+from alembic.autogenerate import compare_metadata
+from alembic.runtime.migration import MigrationContext
+
+from worker.store import database, tables, upgrade
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture
+def store(database_url: str) -> Iterator[database.Store]:
+    """An empty database."""
+    opened = database.connect(database_url)
+    yield opened
+    opened.engine.dispose()
+
+
+def set_version(store: database.Store, version: str) -> None:
+    """Pretend that the store is at ``version``."""
+    with store.write() as db:
+        db.execute(sa.text("UPDATE alembic_version SET version_num = :v"), {"v": version})
+
+
+def test_migrated_schema_is_that_of_the_models(store: database.Store) -> None:
+    """After all migrations nothing differs from ``tables``: no table, column, type, index or constraint."""
+    upgrade.upgrade(store)
+    with store.read() as db:
+        context = MigrationContext.configure(db, opts={"compare_type": True, "compare_server_default": True})
+        assert compare_metadata(context, tables.metadata) == []
+
+
+def test_primary_keys_are_those_of_the_models(store: database.Store) -> None:
+    """Primary keys, which alembic does not compare, are the models' too, in the same order."""
+    upgrade.upgrade(store)
+    inspector = sa.inspect(store.engine)
+    for table in tables.metadata.sorted_tables:
+        columns = [column.name for column in table.primary_key.columns]
+        assert inspector.get_pk_constraint(table.name)["constrained_columns"] == columns, table.name
+
+
+def test_up_and_down_leaves_nothing(store: database.Store) -> None:
+    """Down to the base nothing of ours is left, and the way up works again."""
+    upgrade.upgrade(store)
+    upgrade.downgrade(store, "base")
+    assert sa.inspect(store.engine).get_table_names() == ["alembic_version"]
+    assert upgrade.standing(store) is upgrade.Standing.EMPTY
+    upgrade.upgrade(store)
+    assert upgrade.current(store) == upgrade.head()
+
+
+def test_standing_tells_empty_behind_ready_and_ahead(store: database.Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A caller can tell whether the store may be used, must be upgraded, or belongs to a newer program."""
+    assert (upgrade.standing(store), upgrade.current(store)) == (upgrade.Standing.EMPTY, None)
+    assert upgrade.upgrade(store) == upgrade.head()
+    assert (upgrade.standing(store), upgrade.current(store)) == (upgrade.Standing.READY, upgrade.head())
+    with monkeypatch.context() as patched:
+        patched.setattr(upgrade, "head", lambda: "one that comes later")
+        assert upgrade.standing(store) is upgrade.Standing.BEHIND
+    set_version(store, "9999")
+    assert upgrade.standing(store) is upgrade.Standing.AHEAD
+
+
+def test_store_of_a_newer_program_is_left_alone(store: database.Store) -> None:
+    """An upgrade of a store that is ahead fails with a sentence for people and changes nothing."""
+    upgrade.upgrade(store)
+    set_version(store, "9999")
+    with pytest.raises(upgrade.StoreAhead, match="newer Outbook"):
+        upgrade.upgrade(store)
+    assert upgrade.current(store) == "9999"
+
+
+def test_failed_migration_leaves_nothing_behind(store: database.Store) -> None:
+    """A migration that breaks half-way is undone altogether, tables included, and can be repeated."""
+
+    def cut(_db: sa.Connection, _cursor: object, statement: str, *_: object) -> None:
+        if "CREATE TABLE token" in statement:
+            raise RuntimeError("power cut")
+
+    sa.event.listen(store.engine, "before_cursor_execute", cut)
+    with pytest.raises(RuntimeError):
+        upgrade.upgrade(store)
+    sa.event.remove(store.engine, "before_cursor_execute", cut)
+    assert sa.inspect(store.engine).get_table_names() == []
+    upgrade.upgrade(store)
+    assert upgrade.standing(store) is upgrade.Standing.READY
+
+
+def test_threads_that_upgrade_at_once_all_succeed(database_url: str) -> None:
+    """Four upgrades of one empty database at the same moment end with one schema and no error."""
+    barrier = threading.Barrier(4)
+    failures: list[BaseException] = []
+
+    def run() -> None:
+        barrier.wait(10)
+        try:
+            upgrade.upgrade(database_url)
+        except BaseException as error:  # noqa: BLE001 - a thread's failure must reach the test
+            failures.append(error)
+
+    threads = [threading.Thread(target=run) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    assert failures == []
+    store = database.connect(database_url)
+    assert upgrade.standing(store) is upgrade.Standing.READY
+    store.engine.dispose()
+
+
+@pytest.mark.processes
+def test_processes_that_upgrade_at_once_all_succeed(database_url: str, tmp_path: Path) -> None:
+    """Processes that start together, from any directory, all find or make the newest schema."""
+    script = "import sys; from worker.store import upgrade; print(upgrade.upgrade(sys.argv[1]))"
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", script, database_url],
+            cwd=tmp_path,
+            env={"PYTHONPATH": str(ROOT)},
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for _ in range(3)
+    ]
+    assert [process.communicate(timeout=30)[0].strip() for process in processes] == [upgrade.head()] * 3

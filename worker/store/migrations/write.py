@@ -1,0 +1,30 @@
+"""A new migration is written: ``python -m worker.store.migrations.write "What now holds"``; then ``ruff format`` it.
+
+It holds the difference between the migrations so far, run on an empty database, and ``worker.store.tables``. Until the
+first release ``0001`` is deleted and written again instead.
+"""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from pathlib import Path
+
+from alembic import command
+
+from worker.store import database, upgrade
+
+
+def main(message: str) -> None:
+    """Write ``versions/NNNN_message.py`` with the next number."""
+    number = 1 + len(list((upgrade.MIGRATIONS / "versions").glob("*.py")))
+    with tempfile.TemporaryDirectory() as directory:
+        store = database.connect(f"sqlite:///{Path(directory) / 'empty.db'}")
+        if number > 1:
+            upgrade.upgrade(store)
+        with store.write() as db:
+            command.revision(upgrade.settings(db), message, autogenerate=True, rev_id=f"{number:04d}")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])
