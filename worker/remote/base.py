@@ -1,0 +1,355 @@
+"""The shared HTTP client of both vendors: one host, bounded answers, patience, and errors told in words safe to log."""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+import logging
+import re
+import socket
+import time
+from dataclasses import dataclass, field
+from functools import cache
+from http.cookiejar import CookieJar, DefaultCookiePolicy
+from importlib import metadata
+from typing import TYPE_CHECKING, Any, TypeVar
+from urllib.parse import urlencode
+
+import httpx
+import msgspec
+
+from worker.core import errors, records
+from worker.remote import waits
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+    from datetime import datetime
+
+CONNECT_S = 5.0
+READ_S = 30.0
+EXCHANGE_S = 45.0
+"""No answer takes longer than this from the first byte asked to the last one read."""
+BODY_CAP = 64 * 1024 * 1024
+RETRIES = 3
+RETRY_WITHIN_S = 20.0
+"""A read that has already taken this long is not tried again, so that a task keeps its own deadline."""
+SLEPT_THROUGH_S = 5.0
+WORDS_CAP = 300
+
+_ADDRESS = re.compile(r"[^\s<>\"'=(,;:]+@[^\s<>\"',;)]+")
+_OPAQUE = re.compile(r"(?=[A-Za-z_\-.+/=]*\d)[A-Za-z0-9_\-.+/=]{40,}")
+_PHONE = re.compile(r"(?<![\w.-])(?:\+|0)\d[\d ()./-]{6,}\d")
+_PERSONAL = re.compile(
+    r"name|email|phone|mobile|fax|title|address|street|town|postcode|description|note", re.IGNORECASE
+)
+_SHORTEST_HIDDEN = 3
+_MOMENTARY = {408, 421, 425}
+"""Request timeout, misdirected, too early: about the connection, not about what was asked."""
+_NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
+
+T = TypeVar("T")
+
+
+class Unanswered(errors.RemoteDown):
+    """No usable answer, though the request may have reached the vendor: nobody knows whether it was carried out."""
+
+
+class NotSent(errors.RemoteDown):
+    """The request surely never reached the vendor."""
+
+
+class LinkRefused(errors.RemoteDown):
+    """The vendor no longer takes this next link: read again from the watermark."""
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """One page of a stream. ``server_time`` is aware UTC from the Date header; ``next`` the link to follow, if any."""
+
+    snapshots: list[records.Snapshot]
+    next: str | None
+    server_time: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class RateLimit:
+    """What the vendor last told about its limit; ``remaining`` is the first number when it tells several."""
+
+    limit: int | None
+    remaining: int | None
+    reset: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """One request to make. It may hold a token or a key, so it has no readable form."""
+
+    method: str
+    url: httpx.URL
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    body: bytes | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """One complete answer, whatever its status."""
+
+    status: int
+    headers: httpx.Headers = field(repr=False)
+    body: bytes = field(repr=False)
+    server_time: datetime
+
+
+@cache
+def user_agent() -> str:
+    """Return ``outbook/<version>``: Workbooks wants one and marks our creations with its first word (manual, Login)."""
+    try:
+        return f"outbook/{metadata.version('outbook')}"
+    except metadata.PackageNotFoundError:
+        return "outbook/0"
+
+
+def http_client(transport: httpx.BaseTransport | None = None) -> httpx.Client:
+    """Return the client both vendors are talked to with: bounded, no redirects, no cookies, no proxy to loopback."""
+    # httpx logs every URL at INFO, and a look-up by e-mail has the address in it.
+    for name in ("httpx", "httpcore"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    loopback: dict[str, httpx.BaseTransport | None] = {
+        "all://127.0.0.1": None,
+        "all://localhost": None,
+        "all://[::1]": None,
+    }
+    return httpx.Client(
+        transport=transport,
+        mounts=loopback,
+        timeout=httpx.Timeout(READ_S, connect=CONNECT_S),
+        limits=httpx.Limits(max_connections=40, max_keepalive_connections=20, keepalive_expiry=20.0),
+        follow_redirects=False,
+        # A session cookie beside the key would expire and turn every call into a redirect to the login page.
+        cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
+    )
+
+
+def check_host(base_url: str, *, allow_insecure: bool) -> None:
+    """Raise ValueError with one sentence unless ``base_url`` is https at a public host or ``allow_insecure`` is set.
+
+    A name is resolved and every address looked at; one that does not resolve passes, for the connection will fail.
+    A name that turns to a private address later fails at the certificate before anything secret is sent.
+    """
+    try:
+        url = httpx.URL(base_url)
+    except (httpx.InvalidURL, TypeError):
+        raise ValueError("the base URL is not a URL") from None
+    if url.scheme not in {"http", "https"} or not url.host:
+        raise ValueError("the base URL needs a scheme (https) and a host")
+    if url.userinfo or url.query or url.fragment:
+        raise ValueError("the base URL may hold neither credentials nor a query")
+    if allow_insecure:
+        return
+    if url.scheme != "https":
+        raise ValueError(f"{url.host} must be reached by https")
+    if not all(_is_public(address) for address in _addresses(url.host.rstrip("."), url.port or 443)):
+        raise ValueError(f"{url.host} is a private, loopback or link-local address")
+
+
+def _addresses(host: str, port: int) -> list[str]:
+    """Return the addresses that ``host`` is or resolves to; none when it does not resolve."""
+    if host == "localhost" or host.endswith(".localhost"):
+        return ["127.0.0.1"]
+    try:
+        return [str(found[4][0]) for found in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)]
+    except (OSError, UnicodeError):
+        return []
+
+
+def _is_public(text: str) -> bool:
+    """Tell whether an address is one of the public internet; an IPv4 address inside an IPv6 one counts as itself."""
+    address = ipaddress.ip_address(text.partition("%")[0])
+    if isinstance(address, ipaddress.IPv6Address):
+        behind = ipaddress.IPv4Address(int(address) & 0xFFFFFFFF) if address in _NAT64 else None
+        address = address.ipv4_mapped or address.sixtofour or behind or address
+    return address.is_global and not address.is_multicast
+
+
+def say(text: str, hide: Iterable[str] = ()) -> str:
+    """Return a vendor's words without addresses, phone numbers, tokens and what is in ``hide``, cut to 300 letters."""
+    for secret in sorted(set(hide), key=len, reverse=True):
+        if len(secret) >= _SHORTEST_HIDDEN:
+            text = re.sub(rf"(?<!\w){re.escape(secret)}(?!\w)", "[hidden]", text, flags=re.IGNORECASE)
+    text = _ADDRESS.sub("[address]", text)
+    text = _OPAQUE.sub("[hidden]", text)
+    text = _PHONE.sub("[number]", text)
+    text = " ".join("".join(c if c.isprintable() else " " for c in text).split())
+    return text if len(text) <= WORDS_CAP else text[: WORDS_CAP - 1] + "…"
+
+
+def personal(fields: Mapping[str, Any]) -> list[str]:
+    """Return the texts among ``fields`` that may be a person's data, to be hidden in a vendor's words about them."""
+    found: list[str] = []
+    for name, value in fields.items():
+        if _PERSONAL.search(name) and not name.startswith("cf_"):
+            found += [item for item in (value if isinstance(value, list) else [value]) if isinstance(item, str)]
+    return found
+
+
+def decoded(reply: Reply, decoder: msgspec.json.Decoder[T]) -> T:
+    """Return the body as JSON of the decoder's type; anything else raises Unanswered, never looks like nothing."""
+    try:
+        return decoder.decode(reply.body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        pass
+    kind = reply.headers.get("content-type", "no content type").partition(";")[0][:40]
+    raise Unanswered(f"answered {reply.status} with {len(reply.body)} bytes of {kind} that are not the JSON promised")
+
+
+class Client:
+    """Talks to one vendor's scheme, host and port, and to nothing else. May be shared by threads."""
+
+    def __init__(
+        self,
+        *,
+        system: records.System,
+        base_url: str,
+        http: httpx.Client,
+        before_call: Callable[[], None],
+        sleep: Callable[[float], None],
+        jitter: Callable[[], float],
+        now: Callable[[], datetime],
+        tick: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Keep the hooks: ``before_call`` runs before every request that leaves and may raise BudgetSpent."""
+        self.system = system
+        self.rate_limit: RateLimit | None = None
+        self.sleep = sleep
+        self.jitter = jitter
+        self.now = now
+        self._base = httpx.URL(base_url.rstrip("/"))
+        self._http = http
+        self._before_call = before_call
+        self._tick = tick
+
+    def url(self, path: str, params: Iterable[tuple[str, str]] = ()) -> httpx.URL:
+        """Return the address of ``path`` (with its leading slash) under the base URL."""
+        url = httpx.URL(str(self._base).rstrip("/") + path)
+        query = urlencode(list(params))
+        return url.copy_with(query=query.encode()) if query else url
+
+    def same_host(self, link: str, *, seen_from: httpx.URL | None = None) -> httpx.URL:
+        """Return ``link`` as a URL if it stays on our scheme, host and port; otherwise raise ContractBroken."""
+        try:
+            url = (seen_from or self._base).join(link)
+            ours = (url.scheme, url.host, _port(url)) == (self._base.scheme, self._base.host, _port(self._base))
+        except (httpx.InvalidURL, ValueError):
+            raise errors.ContractBroken("the vendor gave a link that is no URL", system=self.system) from None
+        if not ours or url.userinfo:
+            host = say(url.host) or "no host"
+            raise errors.ContractBroken(f"the vendor gave a link to another place ({host})", system=self.system)
+        return url
+
+    def exchange(self, ask: Ask) -> Reply:
+        """Return the complete answer to one request; raises NotSent when it surely never left, else Unanswered."""
+        self._before_call()
+        started = self._tick()
+        fault: errors.RemoteDown
+        try:
+            headers = {"User-Agent": user_agent(), **ask.headers}
+            request = self._http.build_request(ask.method, ask.url, content=ask.body, headers=headers)
+            response = self._http.send(request, stream=True, follow_redirects=False)
+            try:
+                body = self._body(response, started)
+            finally:
+                response.close()
+            reply = Reply(response.status_code, response.headers, body, self._server_time(response.headers))
+        except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.UnsupportedProtocol) as error:
+            fault = NotSent(f"could not connect ({type(error).__name__})", system=self.system)
+        except (httpx.HTTPError, httpx.StreamError, httpx.InvalidURL) as error:
+            fault = Unanswered(f"no complete answer ({type(error).__name__})", system=self.system)
+        else:
+            self._note_limit(reply)
+            return reply
+        raise fault
+
+    def patiently(self, once: Callable[[], T], *, repeatable: bool) -> T:
+        """Return what ``once`` returns, trying up to three more times.
+
+        A refused connection and a wait of up to 5 s are always tried again, for then nothing was done; any other
+        failure only if ``repeatable`` (a read). Longer waits are raised as Throttled.
+        """
+        started = self._tick()
+        for attempt in range(RETRIES + 1):
+            last = attempt == RETRIES or self._tick() - started > RETRY_WITHIN_S
+            try:
+                return once()
+            except errors.Throttled as error:
+                error.system = self.system
+                if last or error.retry_after_s > SLEPT_THROUGH_S:
+                    raise
+                wait_s = error.retry_after_s
+            except LinkRefused:
+                raise
+            except errors.RemoteDown as error:
+                error.system = self.system
+                if last or not (repeatable or isinstance(error, NotSent)):
+                    raise
+                wait_s = self.jitter() * min(2.0, 0.25 * 2.0**attempt)
+            self.sleep(wait_s)
+        raise AssertionError("the last attempt returns or raises")
+
+    def refuse_trouble(self, reply: Reply, words: str = "") -> None:
+        """Raise Throttled for 429 and for a 503 that tells a time, Unanswered for other 5xx; otherwise do nothing."""
+        told = f"{reply.status}: {words}" if words else f"answered {reply.status}"
+        wait_s = waits.told(reply.headers, reply.server_time)
+        if reply.status == httpx.codes.TOO_MANY_REQUESTS or (
+            reply.status == httpx.codes.SERVICE_UNAVAILABLE and wait_s is not None
+        ):
+            # Without a told time: short enough to be slept through here, then the caller's own backoff.
+            wait_s = 2.0 + self.jitter() * 3.0 if wait_s is None else wait_s
+            raise errors.Throttled(told, retry_after_s=wait_s, system=self.system)
+        if reply.status in _MOMENTARY or reply.status >= httpx.codes.INTERNAL_SERVER_ERROR:
+            raise Unanswered(told, system=self.system)
+
+    def _body(self, response: httpx.Response, started: float) -> bytes:
+        """Return the whole body, unless it outgrows the cap or outlasts the deadline."""
+        chunks: list[bytes] = []
+        size = 0
+        for chunk in response.iter_bytes():
+            chunks.append(chunk)
+            size += len(chunk)
+            if size > BODY_CAP:
+                raise Unanswered(f"the answer is larger than {BODY_CAP} bytes", system=self.system)
+            if self._tick() - started > EXCHANGE_S:
+                raise Unanswered(f"the answer took longer than {EXCHANGE_S:.0f} s", system=self.system)
+        return b"".join(chunks)
+
+    def _server_time(self, headers: httpx.Headers) -> datetime:
+        """Return the server's own time, or ours when it does not tell it."""
+        return waits.http_date(headers.get("date", "")) or self.now()
+
+    def _note_limit(self, reply: Reply) -> None:
+        """Keep what the reply tells about the rate limit."""
+        remaining = waits.first_number(reply.headers.get("x-ratelimit-remaining"))
+        limit = waits.first_number(reply.headers.get("x-ratelimit-limit"))
+        reset = waits.moment(reply.headers.get("x-ratelimit-reset"), reply.server_time)
+        if remaining is not None or limit is not None:
+            self.rate_limit = RateLimit(limit, remaining, reset)
+
+
+def _port(url: httpx.URL) -> int | None:
+    """Return the port, the scheme's own when none is written."""
+    return url.port or {"http": 80, "https": 443}.get(url.scheme)
+
+
+def as_json(document: Any) -> bytes:
+    """Return ``document`` as JSON; raises ValueError for what JSON cannot hold (NaN, infinity, a lone surrogate)."""
+    return json.dumps(document, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
+
+
+def whole(value: Any) -> int | None:
+    """Return ``value`` as an integer when it is one or spells one, else None."""
+    if isinstance(value, bool):
+        return None
+    if isinstance(value, int):
+        return value
+    if isinstance(value, str) and re.fullmatch(r"\s*-?[0-9]{1,18}\s*", value):
+        return int(value)
+    return None

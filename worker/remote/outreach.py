@@ -1,0 +1,262 @@
+"""Outreach's REST API v2: cursor pages, look-ups by id and address, prospects written, tokens renewed."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import httpx
+import msgspec
+
+from worker.core import errors, records
+from worker.remote import base, outreach_json
+from worker.remote.outreach_tokens import TokenPair, Tokens, organisation, refresh
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+__all__ = ["Outreach", "TokenPair", "Tokens", "refresh"]
+
+IDS_A_CALL = 200
+ADDRESSES_A_CALL = 50
+PAGES_A_LOOK_UP = 20
+"""A look-up that goes on for longer was not filtered at all."""
+
+_MEDIA = "application/vnd.api+json"
+_REFUSED = {400, 409, 413, 422}
+_LINK_DEAD = {400, 404, 409, 410, 422}
+_ANYTHING: msgspec.json.Decoder[Any] = msgspec.json.Decoder()
+
+T = TypeVar("T")
+
+
+class Outreach:
+    """One organisation's Outreach. Times are the server's own; every answer is complete or an error."""
+
+    def __init__(self, client: base.Client, tokens: Tokens) -> None:
+        """Use ``client`` for the calls and ``tokens`` for their authorisation."""
+        self.client = client
+        self._tokens = tokens
+
+    @property
+    def rate_limit(self) -> base.RateLimit | None:
+        """What the vendor last told about its hourly limit."""
+        return self.client.rate_limit
+
+    def page(
+        self,
+        kind: records.Kind,
+        *,
+        attributes: Sequence[str],
+        relations: Sequence[str],
+        since: datetime | None = None,
+        link: str | None = None,
+        size: int = 1000,
+    ) -> base.Page:
+        """Return one page of the stream in the order of updatedAt, from ``since`` (inclusive) or by following ``link``.
+
+        Raises LinkRefused when the vendor no longer takes ``link``, ContractBroken when the next link leads elsewhere
+        or is the one just followed, Throttled, RemoteDown, AuthRevoked.
+        """
+        asked = outreach_json.shape(kind, attributes, relations)
+        if link is None:
+            params = [*_sized(asked, size), ("sort", "updatedAt")]
+            if since is not None:
+                params.append(("filter[updatedAt]", f"{_stamp(since)}..inf"))
+            url = self.client.url(f"/api/v2/{kind.value}", params)
+        else:
+            url = self.client.same_host(link)
+        return self._page(asked, frozenset(attributes), url, link)
+
+    def by_ids(
+        self, kind: records.Kind, ids: Sequence[int], *, attributes: Sequence[str], relations: Sequence[str]
+    ) -> list[records.Snapshot]:
+        """Return the records with these ids. One that is left out does not exist, or may not be seen by this token."""
+        asked = outreach_json.shape(kind, attributes, relations)
+        wanted = list(dict.fromkeys(ids))
+        found: dict[int, records.Snapshot] = {}
+        for chunk in _chunks(wanted, IDS_A_CALL):
+            params = [*_sized(asked, 1000), ("filter[id]", ",".join(map(str, chunk)))]
+            for snapshot in self._all(asked, frozenset(attributes), params):
+                found[snapshot.ref.id] = snapshot
+            if found.keys() - set(wanted):
+                raise errors.ContractBroken("filter[id] answered with other records", system=self.client.system)
+        return list(found.values())
+
+    def prospects_by_email(self, addresses: Sequence[str], *, attributes: Sequence[str]) -> list[records.Snapshot]:
+        """Return every prospect found by any of these addresses, each as given and in lower case.
+
+        ``emails`` is always among the fields, so that the caller can see which address matched. Addresses with a comma
+        or two dots in a row are asked for in the array form of ``newFilterSyntax`` (facts, section 5).
+        """
+        names = tuple(dict.fromkeys((*attributes, "emails")))
+        asked = outreach_json.shape(records.Kind.PROSPECT, names, ())
+        plain, awkward = _addresses(addresses)
+        found: dict[int, records.Snapshot] = {}
+        queries = [[("filter[emails]", ",".join(chunk))] for chunk in _chunks(plain, ADDRESSES_A_CALL)]
+        queries += [
+            [("newFilterSyntax", "true"), *(("filter[emails][]", address) for address in chunk)]
+            for chunk in _chunks(awkward, ADDRESSES_A_CALL)
+        ]
+        for query in queries:
+            for snapshot in self._all(asked, frozenset(names), [*_sized(asked, 1000), *query]):
+                found[snapshot.ref.id] = snapshot
+        return list(found.values())
+
+    def update_prospect(self, prospect_id: int, attributes: Mapping[str, records.Value]) -> records.Snapshot:
+        """Return the prospect as it stands after these attributes were set; raises InvalidField or Unreadable."""
+        ref = records.Ref(records.Kind.PROSPECT, prospect_id)
+        data = {"type": "prospect", "id": prospect_id, "attributes": dict(attributes)}
+        snapshot = self._write("PATCH", f"/api/v2/prospects/{prospect_id}", data, ref)
+        if snapshot.ref != ref:
+            raise base.Unanswered("a write was answered with another record", system=self.client.system)
+        return snapshot
+
+    def create_prospect(self, attributes: Mapping[str, records.Value], owner_id: int | None) -> records.Snapshot:
+        """Return the prospect just created; raises InvalidField. After Unanswered it may exist: look its address up."""
+        data: dict[str, Any] = {"type": "prospect", "attributes": dict(attributes)}
+        if owner_id is not None:
+            data["relationships"] = {"owner": {"data": {"type": "user", "id": owner_id}}}
+        return self._write("POST", "/api/v2/prospects", data, None)
+
+    def identity(self) -> str | None:
+        """Return what the API's root tells of the organisation, or None when it tells nothing of the kind."""
+
+        def once() -> str | None:
+            reply = self._authorised(base.Ask("GET", self.client.url("/api/v2")))
+            self.client.refuse_trouble(reply)
+            return organisation(base.decoded(reply, _ANYTHING)) if reply.status == httpx.codes.OK else None
+
+        return self.client.patiently(once, repeatable=True)
+
+    def _all(
+        self, asked: outreach_json.Shape, wanted: frozenset[str], params: list[tuple[str, str]]
+    ) -> list[records.Snapshot]:
+        """Return a filtered collection, paged to its end."""
+        page = self._page(asked, wanted, self.client.url(f"/api/v2/{asked.kind.value}", params), None)
+        found = page.snapshots
+        for _ in range(PAGES_A_LOOK_UP):
+            if page.next is None:
+                return found
+            page = self._page(asked, wanted, self.client.same_host(page.next), page.next)
+            found += page.snapshots
+        raise errors.ContractBroken("a look-up has no end: its filter was not honoured", system=self.client.system)
+
+    def _page(self, asked: outreach_json.Shape, wanted: frozenset[str], url: httpx.URL, link: str | None) -> base.Page:
+        """Return the page at ``url``; its next link stays on our host and is not ``link`` again."""
+
+        def once() -> base.Page:
+            reply = self._authorised(base.Ask("GET", url))
+            self._refuse_read(reply, link)
+            snapshots, following = outreach_json.page(reply, asked, wanted)
+            return base.Page(snapshots, following, reply.server_time)
+
+        page = self.client.patiently(once, repeatable=True)
+        if page.next is None:
+            return page
+        following = self.client.same_host(page.next)
+        if following == url or page.next == link:
+            raise errors.ContractBroken("cursor did not move", system=self.client.system)
+        return page
+
+    def _write(self, method: str, path: str, data: dict[str, Any], ref: records.Ref | None) -> records.Snapshot:
+        """Return the record that a write was answered with; the write is sent once."""
+        try:
+            body = base.as_json({"data": data})
+        except ValueError:
+            raise self._invalid("a value that JSON cannot hold", ref=ref) from None
+        hide = base.personal(data["attributes"])
+
+        def once() -> records.Snapshot:
+            reply = self._authorised(base.Ask(method, self.client.url(path), body=body), hide)
+            self._refuse_write(reply, ref, hide)
+            return outreach_json.one(reply, records.Kind.PROSPECT)
+
+        return self.client.patiently(once, repeatable=False)
+
+    def _authorised(self, ask: base.Ask, hide: Iterable[str] = ()) -> base.Reply:
+        """Return the answer to ``ask`` with a bearer token, renewed once if refused; refused again is AuthRevoked."""
+        bearer = self._tokens.bearer()
+        reply = self.client.exchange(_with(ask, bearer))
+        if reply.status == httpx.codes.UNAUTHORIZED:
+            bearer = self._tokens.renew(bearer)
+            reply = self.client.exchange(_with(ask, bearer))
+        if reply.status == httpx.codes.UNAUTHORIZED:
+            told = outreach_json.complaint(reply, (bearer, *hide))
+            raise self._revoked(f"Outreach refuses a fresh token: {told.words}")
+        return reply
+
+    def _refuse_read(self, reply: base.Reply, link: str | None) -> None:
+        """Return only if a read was answered with 200; otherwise raise what the status means."""
+        if reply.status == httpx.codes.OK:
+            return
+        words = self._common_refusal(reply)
+        if link is not None and reply.status in _LINK_DEAD:
+            raise base.LinkRefused(f"{reply.status}: {words}", system=self.client.system)
+        if reply.status >= httpx.codes.BAD_REQUEST:
+            raise errors.ContractBroken(f"Outreach refuses a read, {reply.status}: {words}", system=self.client.system)
+        raise base.Unanswered(f"answered a read with {reply.status}", system=self.client.system)
+
+    def _refuse_write(self, reply: base.Reply, ref: records.Ref | None, hide: Iterable[str]) -> None:
+        """Return only if a write was answered with 2xx; otherwise raise what the status means."""
+        if httpx.codes.is_success(reply.status):
+            return
+        words = self._common_refusal(reply, hide)
+        if reply.status in _REFUSED:
+            told = outreach_json.complaint(reply, hide)
+            raise self._invalid(told.words, name=told.field, ref=ref)
+        if reply.status in {404, 410} and ref is not None:
+            raise errors.Unreadable(words, system=self.client.system, ref=ref)
+        if reply.status >= httpx.codes.BAD_REQUEST:
+            raise errors.ContractBroken(f"Outreach refuses a write, {reply.status}: {words}", system=self.client.system)
+        raise base.Unanswered(f"answered a write with {reply.status}", system=self.client.system)
+
+    def _common_refusal(self, reply: base.Reply, hide: Iterable[str] = ()) -> str:
+        """Return the vendor's words, after raising for throttling, 5xx and a missing permission."""
+        words = outreach_json.complaint(reply, hide).words
+        self.client.refuse_trouble(reply, words)
+        if reply.status == httpx.codes.FORBIDDEN:
+            raise self._revoked(f"Outreach forbids it: {words}")
+        return words
+
+    def _revoked(self, words: str) -> errors.AuthRevoked:
+        """Return the error for refused credentials or permissions."""
+        return errors.AuthRevoked(base.say(words), system=self.client.system)
+
+    def _invalid(self, words: str, *, name: str = "", ref: records.Ref | None) -> errors.InvalidField:
+        """Return the error for a refused value."""
+        return errors.InvalidField(words, field=name, system=self.client.system, ref=ref)
+
+
+def _with(ask: base.Ask, bearer: str) -> base.Ask:
+    """Return ``ask`` with its media type and authorisation."""
+    return replace(ask, headers={"Content-Type": _MEDIA, "Accept": _MEDIA, "Authorization": f"Bearer {bearer}"})
+
+
+def _sized(asked: outreach_json.Shape, size: int) -> list[tuple[str, str]]:
+    """Return the parameters that every collection is asked with: cursor paging, no count, only the wanted columns."""
+    columns = ",".join((*asked.attributes, *asked.relations))
+    return [
+        ("page[size]", str(size)),
+        ("count", "false"),
+        (f"fields[{outreach_json.TYPES[asked.kind]}]", columns),
+    ]
+
+
+def _stamp(at: datetime) -> str:
+    """Return ``at`` in UTC, whole seconds rounded down, for updatedAt is stored to the second (facts, section 0)."""
+    return at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _addresses(addresses: Iterable[str]) -> tuple[list[str], list[str]]:
+    """Return the plain addresses and those that the comma syntax cannot carry; blanks are left out."""
+    both = (form for address in addresses if (text := address.strip()) for form in (text, text.lower()))
+    given = list(dict.fromkeys(both))
+    awkward = [address for address in given if "," in address or ".." in address or address.startswith("__")]
+    return [address for address in given if address not in set(awkward)], awkward
+
+
+def _chunks(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:
+    """Return ``items`` in runs of at most ``size``."""
+    return (items[start : start + size] for start in range(0, len(items), size))
