@@ -54,8 +54,7 @@ def someone(seed: str, n: int) -> Someone:
     About 3 % of those in Outreach are opted out there and about 2 % of those in the CRM have No Email.
     """
     if n < 1:
-        message = f"people are counted from 1, not {n}"
-        raise ValueError(message)
+        raise ValueError(f"people are counted from 1, not {n}")
     dice = hashlib.blake2b(f"{seed}\x00{n}".encode(), digest_size=16).digest()
     turn = hashlib.blake2b(seed.encode(), digest_size=1).digest()[0]
     place = (n * 7 + turn) % _CYCLE
