@@ -1,0 +1,181 @@
+"""Put together in one place: Settings → Runtime. The only room that knows the clock and chance."""
+
+from __future__ import annotations
+
+import contextlib
+import random
+import time
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from worker import config
+from worker.core import errors, mapping_file
+from worker.core.records import System
+from worker.remote import base, outreach_tokens
+from worker.remote.outreach import Outreach
+from worker.remote.workbooks import Workbooks
+from worker.store import database, seal, upgrade
+from worker.store.budget import Budget
+from worker.store.links import Names
+from worker.store.vault import FixedToken, Vault
+from worker.sync.apply import Applier, Permit
+from worker.sync.streams import Remotes
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    import httpx
+
+    from worker.config import Settings
+    from worker.core.mapping import Mapping
+    from worker.remote.outreach_tokens import TokenPair, Tokens
+
+ORDINARY = "changes"
+"""The lane of a call that nothing says more about."""
+
+
+def now() -> datetime:
+    """Return the present moment, aware UTC."""
+    return datetime.now(UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class Runtime:
+    """Everything a door needs, opened once a process."""
+
+    settings: Settings
+    store: database.Store
+    remotes: Remotes
+    mapping: Mapping
+    names: Names
+    budgets: dict[System, Budget]
+
+
+    def applier(self, permit: Permit | None = None) -> Applier:
+        """Return what applying touches."""
+        return Applier(
+            store=self.store,
+            remotes=self.remotes,
+            mapping=self.mapping,
+            names=self.names,
+            now=now,
+            jitter=random.random,
+            permit=permit or Permit(),
+        )
+
+    def calls(self) -> dict[str, int]:
+        """Return how many calls this process has made, by vendor."""
+        told = {System.OUTREACH: "outreach", System.CRM: "workbooks"}
+        return {told[system]: sum(budget.spent().values()) for system, budget in self.budgets.items()}
+
+    def flush(self) -> None:
+        """Write down the calls made so far."""
+        for budget in self.budgets.values():
+            budget.flush()
+
+
+def read_mapping(path: Path) -> Mapping:
+    """Return the mapping in a file; raise :class:`mapping_file.MappingInvalid` with every problem."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        problem = mapping_file.Problem(1, 1, f"cannot be read: {error.strerror if isinstance(error, OSError) else error}")
+        raise mapping_file.MappingInvalid(str(path), [problem]) from None
+    return mapping_file.load(text, str(path))
+
+
+def open_store(settings: Settings) -> database.Store:
+    """Open the store and bring it to the newest schema where that is safe: SQLite by itself, Postgres only when empty."""
+    if not settings.on_postgres:
+        settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    store = database.connect(settings.database_url.get_secret_value())
+    standing = upgrade.standing(store)
+    if standing is upgrade.Standing.AHEAD:
+        raise upgrade.StoreAhead("a newer Outbook has upgraded this store: install that version")
+    if standing is upgrade.Standing.BEHIND and settings.on_postgres:
+        raise config.SettingsInvalid(["OUTBOOK_DATABASE_URL: the store is of an older version; run `outbook db upgrade`"])
+    if standing is not upgrade.Standing.READY:
+        upgrade.upgrade(store)
+    return store
+
+
+@contextlib.contextmanager
+def runtime(settings: Settings) -> Iterator[Runtime]:
+    """Hold everything open for one process, and close it at the end."""
+    mapping = read_mapping(settings.mapping)
+    for name, url in (("OUTREACH", settings.outreach.base_url), ("WORKBOOKS", settings.workbooks.base_url)):
+        try:
+            base.check_host(url, allow_insecure=settings.allow_insecure_hosts)
+        except ValueError as error:
+            raise config.SettingsInvalid([f"OUTBOOK_{name}__BASE_URL: {error}"]) from None
+    store = open_store(settings)
+    key = config.secret_key(settings)
+    names = Names(seal.check_key(store, key))
+    budgets = {
+        System.OUTREACH: Budget(
+            store,
+            system=System.OUTREACH,
+            hourly=settings.outreach.hourly_calls,
+            yearly=settings.outreach.yearly_calls,
+            now=now,
+        ),
+        System.CRM: Budget(store, system=System.CRM, hourly=None, yearly=None, now=now),
+    }
+    with base.http_client() as outreach_http, base.http_client() as crm_http:
+        outreach = _client(System.OUTREACH, settings.outreach.base_url, outreach_http, budgets)
+        crm = _client(System.CRM, settings.workbooks.base_url, crm_http, budgets)
+        remotes = Remotes(
+            outreach=Outreach(outreach, _tokens(settings, store, outreach, key)),
+            crm=Workbooks(crm, settings.workbooks.api_key.get_secret_value()),
+        )
+        try:
+            yield Runtime(settings, store, remotes, mapping, names, budgets)
+        finally:
+            for budget in budgets.values():
+                budget.flush()
+            store.engine.dispose()
+
+
+def _client(system: System, url: str, http: httpx.Client, budgets: dict[System, Budget]) -> base.Client:
+    budget = budgets[system]
+    return base.Client(
+        system=system,
+        base_url=url,
+        http=http,
+        before_call=lambda: budget.spend(ORDINARY),
+        sleep=time.sleep,
+        jitter=random.random,
+        now=now,
+    )
+
+
+def _tokens(settings: Settings, store: database.Store, client: base.Client, key: str) -> Tokens:
+    mine = settings.outreach
+    fixed = mine.access_token.get_secret_value()
+    if fixed:
+        return FixedToken(fixed)
+
+    def mint(refresh_token: str) -> TokenPair:
+        return outreach_tokens.refresh(
+            client,
+            client_id=mine.client_id,
+            client_secret=mine.client_secret.get_secret_value(),
+            redirect_uri=mine.redirect_uri,
+            refresh_token=refresh_token,
+        )
+
+    seed = mine.refresh_token.get_secret_value() or None
+    return Vault(store, key=key, vendor=System.OUTREACH, mint=mint, seed=seed, now=now, sleep=time.sleep)
+
+
+def exit_code(error: errors.Halt) -> int:
+    """Return the contract's exit code for a halt."""
+    if isinstance(error, errors.BudgetSpent):
+        return 6
+    if isinstance(error, errors.AuthRevoked):
+        return 5
+    if isinstance(error, seal.KeyMismatch | upgrade.StoreAhead):
+        return 4
+    return 3

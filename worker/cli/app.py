@@ -1,0 +1,92 @@
+"""The front door: the verbs gathered, and every foreseeable fault turned into a sentence and an exit code."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import sqlalchemy.exc
+import typer
+
+from worker import bootstrap, config, telemetry
+from worker.cli import database, mapping, processes, sim, sync
+from worker.core import errors, mapping_file
+
+if TYPE_CHECKING:
+    from types import FrameType
+
+UNEXPECTED, INVALID = 1, 4
+
+app = typer.Typer(
+    name="outbook",
+    help="Keep Outreach and Workbooks in agreement.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _version(wanted: bool) -> None:  # noqa: FBT001 - typer hands a flag over by position
+    if wanted:
+        typer.echo(f"outbook {metadata.version('outbook')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: bool = typer.Option(False, "--version", callback=_version, is_eager=True, help="Print the version."),  # noqa: ARG001, FBT001, FBT003
+) -> None:
+    """Keep Outreach and Workbooks in agreement."""
+
+
+app.command("sync")(sync.sync)
+app.command("up")(processes.up)
+app.command("worker")(processes.worker)
+app.command("beat")(processes.beat)
+app.command("demo", hidden=True)(processes.demo)
+app.add_typer(mapping.app, name="mapping")
+app.add_typer(database.app, name="db")
+app.add_typer(sim.app, name="sim")
+
+
+class Terminated(SystemExit):
+    """SIGTERM: end after the current batch."""
+
+
+def _terminate(_number: int, _frame: FrameType | None) -> None:
+    raise Terminated(128 + signal.SIGTERM)
+
+
+def main() -> None:
+    """Run the command and leave with the contract's exit code (section 3)."""
+    signal.signal(signal.SIGTERM, _terminate)
+    telemetry.configure(os.environ.get("OUTBOOK_LOG_LEVEL", "WARNING"))
+    try:
+        app()
+    except config.SettingsInvalid as invalid:
+        _leave(INVALID, *(f"{problem}" for problem in invalid.problems))
+    except mapping_file.MappingInvalid as invalid:
+        _leave(INVALID, str(invalid))
+    except errors.Halt as halt:
+        _leave(bootstrap.exit_code(halt), halt.words)
+    except errors.OutbookError as error:
+        _leave(3, error.words)
+    except sqlalchemy.exc.DBAPIError as error:
+        _leave(UNEXPECTED, f"the database: {telemetry.scrub(str(error.orig))}")
+    except KeyboardInterrupt:
+        _leave(128 + signal.SIGINT, "interrupted; what was done is kept, and the next run goes on from here")
+
+
+def _leave(code: int, *lines: str) -> None:
+    for line in lines:
+        sys.stderr.write(f"outbook: {line}\n")
+    sys.exit(code)
+
+
+def settings() -> config.Settings:
+    """Return the settings of the environment and the `.env` file here."""
+    return config.load(os.environ, Path.cwd())

@@ -1,0 +1,73 @@
+"""`outbook sync`: one pass in the foreground."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from enum import StrEnum
+from pathlib import Path
+
+import typer
+
+from worker import bootstrap, config
+from worker.cli.show import Progress, say_report
+from worker.sync import run
+from worker.sync.apply import Permit
+
+CHANGES, UNFINISHED = 2, 3
+
+
+class Way(StrEnum):
+    """Which side may be written."""
+
+    BOTH = "both"
+    TO_CRM = "to-crm"
+    TO_OUTREACH = "to-outreach"
+
+
+def sync(
+    *,
+    as_json: bool = typer.Option(False, "--json", help="Print the report as one JSON document."),
+    dry_run: bool = typer.Option(False, "--dry-run", help="Poll, then tell what would be written; write to neither side."),
+    direction: Way = typer.Option(Way.BOTH, help="Hold back every write to the other side; it stays queued."),
+    full: bool = typer.Option(False, "--full", help="Ignore the cursors and read everything again."),
+    wait: float = typer.Option(30.0, min=0, help="Seconds to wait for retries that fall due."),
+) -> None:
+    """Make one pass: poll both sides from the cursors, apply until nothing is due."""
+    settings = config.load(os.environ, Path.cwd())
+    to_crm = direction is not Way.TO_OUTREACH and settings.writes == "all"
+    to_outreach = direction is not Way.TO_CRM and settings.writes == "all"
+    with bootstrap.runtime(settings) as runtime, Progress() as progress:
+        this = run.Pass(
+            on=runtime.applier(Permit(to_crm=to_crm, to_outreach=to_outreach)),
+            sleep=time.sleep,
+            calls=runtime.calls,
+            wait_s=wait,
+            dry_run=dry_run,
+            full=full,
+            on_poll=progress.polled,
+            on_apply=progress.applied,
+            flush=runtime.flush,
+        )
+        report = run.run(this)
+    if as_json:
+        sys.stdout.write(json.dumps(report.as_json(), ensure_ascii=False) + "\n")
+    else:
+        say_report(report)
+    for trouble in report.troubles:
+        sys.stderr.write(f"outbook: {trouble}\n")
+    code = exit_code(report)
+    if code:
+        raise typer.Exit(code)
+
+
+def exit_code(report: run.Report) -> int:
+    """Return the contract's exit code for a pass (section 3)."""
+    if report.halt is not None:
+        return bootstrap.exit_code(report.halt)
+    if report.would_write is not None:
+        return CHANGES if report.would_write else 0
+    unfinished = report.counts.dead + report.counts.holds + report.counts.deferred + report.counts.due
+    return UNFINISHED if unfinished or report.troubles else 0

@@ -1,0 +1,143 @@
+"""The tree of errors, by what to do next, and the one place where that is decided.
+
+OutbookError
+├── Transient           try again later: Throttled, RemoteDown, StaleVersion
+├── RecordFault         this record, not its neighbours: InvalidField, UnmappedState, AmbiguousMatch, Unreadable
+└── Halt                stop the stream or the side and say so: AuthRevoked, ContractBroken, UnsafePlan, BudgetSpent
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from worker.core.records import Ref, System
+
+RETRY_BASE_S = 2.0
+RETRY_CAP_S = 900.0
+GIVE_UP_AFTER = 8
+"""Attempts at one record before an error of no known kind becomes a dead letter."""
+TRANSIENT_FOR = timedelta(hours=72)
+
+
+class OutbookError(Exception):
+    """Anything Outbook foresees. ``words`` are the vendor's own, never a person's data."""
+
+    def __init__(self, words: str, *, system: System | None = None, ref: Ref | None = None) -> None:
+        """Keep what a handler needs as attributes."""
+        super().__init__(words)
+        self.words = words
+        self.system = system
+        self.ref = ref
+
+
+class Transient(OutbookError):
+    """It may work later."""
+
+
+class Throttled(Transient):
+    """The vendor asks us to wait ``retry_after_s`` seconds."""
+
+    def __init__(self, words: str, *, retry_after_s: float, system: System | None = None) -> None:
+        """Keep the wait."""
+        super().__init__(words, system=system)
+        self.retry_after_s = retry_after_s
+
+
+class RemoteDown(Transient):
+    """No answer, or one that is no answer: refused, timed out, 5xx, HTML or broken JSON with status 200."""
+
+
+class StaleVersion(Transient):
+    """Somebody saved the CRM record since we read it."""
+
+
+class RecordFault(OutbookError):
+    """This record cannot be written as it stands."""
+
+
+class InvalidField(RecordFault):
+    """The vendor refused the value of ``field``."""
+
+    def __init__(self, words: str, *, field: str, system: System | None = None, ref: Ref | None = None) -> None:
+        """Keep the field's name."""
+        super().__init__(words, system=system, ref=ref)
+        self.field = field
+
+
+class UnmappedState(RecordFault):
+    """Outreach reports a state that the mapping does not know."""
+
+
+class AmbiguousMatch(RecordFault):
+    """More than one record could be the other half, or the only one belongs to somebody else."""
+
+
+class Unreadable(RecordFault):
+    """A linked record is neither visible nor deleted."""
+
+
+class Halt(OutbookError):
+    """Going on would do harm or is pointless."""
+
+
+class AuthRevoked(Halt):
+    """The vendor no longer accepts our credentials, or they lack a permission."""
+
+
+class ContractBroken(Halt):
+    """The vendor's answer contradicts what its protocol promises, such as a next link to another host."""
+
+
+class UnsafePlan(Halt):
+    """Too bold a plan: it waits for a person."""
+
+
+class BudgetSpent(Halt):
+    """The calls of this hour or year are used up."""
+
+
+@dataclass(frozen=True, slots=True)
+class RetryAt:
+    """Try again at ``at`` (aware UTC)."""
+
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetter:
+    """Do not try again until somebody asks for it."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Halted:
+    """Leave the change as it is and stop."""
+
+    reason: str
+
+
+def decide(
+    error: Exception, *, attempt: int, first_tried: datetime, now: datetime, jitter: float
+) -> RetryAt | DeadLetter | Halted:
+    """Return what to do with a change whose ``attempt``-th try (from 1) ended in ``error``.
+
+    ``jitter`` is a random number of [0, 1): full jitter, ``uniform(0, min(cap, base * 2**attempt))``. A vendor's own wait
+    goes before it. A transient error is retried for 72 hours, a record's fault never, anything unknown eight times.
+    """
+    if isinstance(error, Halt):
+        return Halted(error.words)
+    if isinstance(error, RecordFault):
+        return DeadLetter(error.words)
+    if isinstance(error, StaleVersion) and attempt < GIVE_UP_AFTER:
+        return RetryAt(now)
+    wait_s = jitter * min(RETRY_CAP_S, RETRY_BASE_S * 2.0 ** min(attempt, 20))
+    if isinstance(error, Throttled):
+        wait_s = error.retry_after_s + wait_s * 0.1
+    exhausted = now - first_tried >= TRANSIENT_FOR if isinstance(error, Transient) else attempt >= GIVE_UP_AFTER
+    if exhausted:
+        return DeadLetter(str(error) or type(error).__name__)
+    return RetryAt(now + timedelta(seconds=wait_s))

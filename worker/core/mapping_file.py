@@ -1,0 +1,359 @@
+"""The mapping's YAML: its shape, its schema, and every problem with file:line:column and, where one is near, a better word."""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import json
+import re
+from dataclasses import dataclass
+from datetime import date  # noqa: TC003 - pydantic reads the annotation when it runs
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+import pydantic
+from ruamel.yaml import YAML
+from ruamel.yaml.error import MarkedYAMLError
+from ruamel.yaml.tokens import AliasToken, AnchorToken
+
+from worker.core import mapping
+from worker.core.mapping import Computed, Direction, Winner
+from worker.core.states import Label
+from worker.core.transforms import Compare, split_path
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+LARGEST_BYTES = 256 * 1024
+DEEPEST = 12
+NEAREST_FLOOR = 20
+"""Below this many people the brake on deletions never trips (contract, section 5)."""
+
+ATTRIBUTES = frozenset(
+    "addedAt addressCity addressCountry addressState addressStreet addressStreet2 addressZip angelListUrl availableAt "
+    "campaignName company dateOfBirth degree eventName externalId externalOwner externalSource facebookUrl firstName "
+    "gender githubUrl githubUsername googlePlusUrl graduationDate jobStartDate lastName linkedInConnections linkedInId "
+    "linkedInUrl middleName nickname occupation personalNote1 personalNote2 preferredContact quoraUrl region school score "
+    "source specialties stackOverflowId stackOverflowUrl tags timeZone title twitterUrl twitterUsername websiteUrl1 "
+    "websiteUrl2 websiteUrl3".split()
+) | {f"custom{n}" for n in range(1, 151)}
+"""Prospect attributes that can be written (facts, outreach-openapi prospectAttributes), the opt-outs apart."""
+READ_ONLY = frozenset(
+    "clickCount createdAt engagedAt engagedScore linkedInSlug name openCount replyCount timeZoneIana timeZoneInferred "
+    "touchedAt updatedAt".split()
+)
+LISTS = frozenset({"emails", "homePhones", "mobilePhones", "otherPhones", "voipPhones", "workPhones"})
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Problem:
+    """One thing wrong, and where: line and column count from 1."""
+
+    line: int
+    column: int
+    words: str
+
+
+class MappingInvalid(ValueError):
+    """The text is no mapping; ``problems`` holds every reason."""
+
+    def __init__(self, name: str, problems: Sequence[Problem]) -> None:
+        """Keep them sorted by place."""
+        self.problems = sorted(problems)
+        super().__init__("\n".join(f"{name}:{p.line}:{p.column}: {p.words}" for p in self.problems))
+
+
+class _Section(pydantic.BaseModel):
+    model_config = pydantic.ConfigDict(extra="forbid", strict=False)
+
+
+class FieldLine(_Section):
+    """One field: where its value comes from, and which way edits travel."""
+
+    outreach: str | None = pydantic.Field(None, description="Outreach's name of the value, such as title or emails[0]")
+    outbook: Computed | None = pydantic.Field(None, description="A value that Outbook works out")
+    direction: Direction = pydantic.Field(description="both, to_crm or to_outreach")
+    on_conflict: Winner | None = pydantic.Field(None, description="Who wins here; without it, the file's on_conflict")
+    compare: Compare | None = pydantic.Field(None, description="When two values count as the same")
+
+
+class Brakes(_Section):
+    """How much of one kind may happen within 24 hours before somebody is asked."""
+
+    deleted_people: Annotated[str, pydantic.Field(pattern=r"^(none|\d+(\.\d+)?%)$")] = "2%"
+
+
+class TaskSection(_Section):
+    """How a skipped Outreach task is shown in Workbooks."""
+
+    status: Annotated[str, pydantic.Field(min_length=1)] = "Cancelled"
+    name: Annotated[str, pydantic.Field(min_length=1)] = "Skipped {action}: {sequence}, step {step}"
+    reference: Annotated[str, pydantic.Field(min_length=1)] = "cf_task_outreach_id"
+    since: date | None = None
+    skipped_when: list[mapping.SkipSignal] = list(mapping.SkipSignal)
+
+
+RolledUp = Literal["active", "paused", "pending", "failed", "bounced", "disabled", "finished"]
+DEFAULT_WORDS = {label.value: label for label in Label if label is not Label.NOT_ACTIVE}
+
+
+class Document(_Section):
+    """How Outreach and Workbooks agree."""
+
+    version: Literal[1] = pydantic.Field(description="The layout of this file")
+    timezone: str = pydantic.Field("UTC", description="Used for dates without a time")
+    create_people: mapping.CreatePeople = mapping.CreatePeople.IN_SEQUENCE
+    on_crm_delete: mapping.OnCrmDelete = mapping.OnCrmDelete.RECREATE
+    on_outreach_delete: mapping.OnOutreachDelete = mapping.OnOutreachDelete.UNLINK
+    on_conflict: Winner = Winner.CRM
+    first_sight: mapping.FirstSight = mapping.FirstSight.FILL_BLANKS
+    brakes: Brakes = Brakes()
+    fields: dict[str, FieldLine] = pydantic.Field(min_length=1)
+    labels: dict[Label, Annotated[str, pydantic.Field(min_length=1)]]
+    states: dict[str, Label] = DEFAULT_WORDS
+    roll_up: Literal["latest_change"] | list[RolledUp] = list(mapping.ROLLED_UP)  # type: ignore[assignment]
+    task: TaskSection = TaskSection()
+
+
+
+def schema() -> str:
+    """Return the JSON Schema that an editor completes and checks the file with, as text."""
+    return json.dumps(Document.model_json_schema(), indent=2, ensure_ascii=False) + "\n"
+
+
+def load(text: str, name: str = "mapping") -> mapping.Mapping:
+    """Return the mapping that ``text`` holds; raise :class:`MappingInvalid` with every problem in it."""
+    tree = _parse(text, name)
+    try:
+        document = Document.model_validate(_plain(tree))
+    except pydantic.ValidationError as invalid:
+        problems = [problem for error in invalid.errors() for problem in _problems(tree, error)]
+        raise MappingInvalid(name, problems) from None
+    problems = list(_contradictions(tree, document))
+    if problems:
+        raise MappingInvalid(name, problems)
+    return _mapping(document)
+
+
+def _parse(text: str, name: str) -> Any:  # noqa: ANN401 - a YAML tree is anything until it is checked
+    if len(text.encode()) > LARGEST_BYTES:
+        raise MappingInvalid(name, [Problem(1, 1, f"larger than {LARGEST_BYTES // 1024} KB")])
+    try:
+        depth = 0
+        for token in YAML().scan(text):
+            if isinstance(token, AliasToken | AnchorToken):
+                at = token.start_mark
+                words = "aliases (& and *) are not used here: write the value out"
+                raise MappingInvalid(name, [Problem(at.line + 1, at.column + 1, words)])
+            opened = type(token).__name__
+            depth += opened.endswith("StartToken") - opened.endswith("EndToken")
+            if depth > DEEPEST:
+                raise MappingInvalid(name, [Problem(token.start_mark.line + 1, 1, "nested too deep")])
+        tree = YAML().load(text)
+    except MarkedYAMLError as broken:
+        at = broken.problem_mark or broken.context_mark
+        words = " ".join(str(broken.problem or broken.context).split())
+        raise MappingInvalid(name, [Problem(at.line + 1 if at else 1, at.column + 1 if at else 1, words)]) from None
+    if not isinstance(tree, dict):
+        raise MappingInvalid(name, [Problem(1, 1, "empty, or no mapping: start from the output of `outbook mapping init`")])
+    return tree
+
+
+def _plain(node: Any) -> Any:  # noqa: ANN401 - see _parse
+    if isinstance(node, dict):
+        return {key: _plain(value) for key, value in node.items()}
+    if isinstance(node, list):
+        return [_plain(value) for value in node]
+    return node
+
+
+def _place(tree: Any, path: Sequence[Any], *, key: bool = False) -> tuple[int, int]:  # noqa: ANN401 - see _parse
+    """Return line and column of the value at ``path``, or of the nearest node above it that the file holds."""
+    place, node = (1, 1), tree
+    for depth, part in enumerate(path):
+        if not isinstance(node, dict | list) or (part not in node if isinstance(node, dict) else not 0 <= part < len(node)):
+            break
+        if isinstance(node, dict):
+            spot = node.lc.key(part) if key and depth == len(path) - 1 else node.lc.value(part)
+        else:
+            spot = node.lc.item(part)
+        place, node = (spot[0] + 1, spot[1] + 1), node[part]
+    return place
+
+
+def _near(word: object, words: Sequence[str]) -> str:
+    found = difflib.get_close_matches(str(word), words, n=1, cutoff=0.6)
+    return f", did you mean '{found[0]}'?" if found else ""
+
+
+def _problems(tree: Any, error: Any) -> Iterator[Problem]:  # noqa: ANN401 - see _parse
+    """Turn one finding of the validator into words for a person who has never heard of types."""
+    path = [part for part in error["loc"] if part not in {"[key]"} and not str(part).startswith(("list[", "literal["))]
+    kind, context = error["type"], error.get("ctx", {})
+    if kind == "extra_forbidden":
+        at = _place(tree, path, key=True)
+        yield Problem(*at, f"unknown key '{path[-1]}'{_near(path[-1], _keys_beside(path))}")
+    elif kind == "missing":
+        yield Problem(*_place(tree, path[:-1]), f"'{path[-1]}' is missing")
+    elif kind in {"enum", "literal_error"}:
+        allowed = re.findall(r"'([^']*)'", str(context.get("expected", ""))) or ["1"]
+        is_key = error["loc"][-1] == "[key]"
+        given = error["input"]
+        if isinstance(given, list) and path == ["roll_up"]:
+            return  # the list is told off item by item
+        words = f"'{given}' is not one of {', '.join(allowed)}{_near(given, allowed)}"
+        yield Problem(*_place(tree, path, key=is_key), words)
+    else:
+        yield Problem(*_place(tree, path), _plain_words(kind, error))
+
+
+def _plain_words(kind: str, error: Any) -> str:  # noqa: ANN401 - pydantic's own dict
+    given = error["input"]
+    if kind == "string_pattern_mismatch":
+        return f"'{given}' is neither a share such as 2% nor none"
+    if kind in {"string_too_short", "too_short"}:
+        return "must not be empty"
+    if kind == "string_type":
+        return f"a text is wanted here, not {given!r}: put it in quotes"
+    if kind in {"dict_type", "model_type", "model_attributes_type"}:
+        return "indented lines of `key: value` are wanted here"
+    if kind == "list_type":
+        return "a list is wanted here: [first, second]"
+    if kind.startswith("date"):
+        return f"'{given}' is no date: write it as 2026-01-31"
+    return str(error["msg"])
+
+
+def _keys_beside(path: Sequence[Any]) -> list[str]:
+    model: type[_Section] = Document
+    if path[0] == "fields":
+        model = FieldLine
+    elif path[0] == "brakes" and len(path) > 1:
+        model = Brakes
+    elif path[0] == "task" and len(path) > 1:
+        model = TaskSection
+    return list(model.model_fields)
+
+
+def _contradictions(tree: Any, document: Document) -> Iterator[Problem]:  # noqa: ANN401 - see _parse
+    """Find what is well formed but makes no sense."""
+    try:
+        ZoneInfo(document.timezone)
+    except (ZoneInfoNotFoundError, ValueError):
+        words = f"'{document.timezone}' is no time zone: write a name like Europe/London, or UTC"
+        yield Problem(*_place(tree, ["timezone"]), words)
+    for crm, line in document.fields.items():
+        yield from (Problem(*_place(tree, ["fields", crm, key]), words) for key, words in _line_problems(line))
+    if not any(line.outbook is Computed.PROSPECT_ID for line in document.fields.values()):
+        words = f"no field holds `outbook: {Computed.PROSPECT_ID}`; one must, for it is the link that survives"
+        yield Problem(*_place(tree, ["fields"], key=True), words)
+    yield from _twice(tree, document)
+    for label in Label:
+        if label not in document.labels:
+            yield Problem(*_place(tree, ["labels"], key=True), f"the label '{label}' is missing")
+    yield from _doubles(tree, ["labels"], [(label, text) for label, text in document.labels.items()])
+    if isinstance(document.roll_up, list):
+        yield from _doubles(tree, ["roll_up"], list(enumerate(document.roll_up)))
+        for label in mapping.ROLLED_UP:
+            if label.value not in document.roll_up:
+                yield Problem(*_place(tree, ["roll_up"]), f"'{label}' is missing from the order")
+    try:
+        document.task.name.format(action="", sequence="", step="")
+    except (KeyError, IndexError, ValueError):
+        words = "only {action}, {sequence} and {step} can stand in braces here"
+        yield Problem(*_place(tree, ["task", "name"]), words)
+
+
+def _line_problems(line: FieldLine) -> Iterator[tuple[str, str]]:
+    if (line.outreach is None) == (line.outbook is None):
+        yield "direction", "exactly one of `outreach:` and `outbook:` must say where the value comes from"
+    if line.outbook is not None:
+        wanted = Direction.BOTH if line.outbook is Computed.OPTED_OUT else Direction.TO_CRM
+        if line.direction is not wanted:
+            yield "direction", f"`outbook: {line.outbook}` goes {wanted}"
+    if line.outreach is None:
+        return
+    name, index = split_path(line.outreach)
+    if name in LISTS:
+        if index is None:
+            yield "outreach", f"'{name}' is a list: write {name}[0] for its first element"
+    elif name in READ_ONLY:
+        if line.direction is not Direction.TO_CRM:
+            yield "outreach", f"'{name}' cannot be written in Outreach: its direction is to_crm"
+    elif name not in ATTRIBUTES:
+        known = sorted(ATTRIBUTES | READ_ONLY | {f"{each}[0]" for each in LISTS})
+        yield "outreach", f"Outreach has no '{line.outreach}'{_near(line.outreach, known)}"
+
+
+def _twice(tree: Any, document: Document) -> Iterator[Problem]:  # noqa: ANN401 - see _parse
+    seen: dict[tuple[str | None, str | None], str] = {}
+    for crm, line in document.fields.items():
+        source = (line.outreach, line.outbook)
+        if source in seen and (line.outbook or line.direction is not Direction.TO_CRM):
+            words = f"'{line.outreach or line.outbook}' is already used by {seen[source]}"
+            yield Problem(*_place(tree, ["fields", crm], key=True), words)
+        seen.setdefault(source, crm)
+
+
+def _doubles(tree: Any, path: list[Any], items: Sequence[tuple[Any, str]]) -> Iterator[Problem]:  # noqa: ANN401 - see _parse
+    seen: set[str] = set()
+    for key, text in items:
+        if text in seen:
+            yield Problem(*_place(tree, [*path, getattr(key, "value", key)]), f"'{text}' occurs twice")
+        seen.add(text)
+
+
+def _mapping(document: Document) -> mapping.Mapping:
+    meaning = json.dumps(document.model_dump(mode="json"), sort_keys=True, ensure_ascii=False)
+    fields = dict(document.fields)
+    if not any(line.outbook is Computed.OPTED_OUT for line in fields.values()):
+        # An opt-out reaches the CRM whatever the file forgets.
+        fields["no_email_soliciting"] = FieldLine(outbook=Computed.OPTED_OUT, direction=Direction.BOTH)
+    lines = tuple(_field(crm, line, document.on_conflict) for crm, line in fields.items())
+    brake = document.brakes.deleted_people
+    return mapping.Mapping(
+        version="sha256:" + hashlib.sha256(meaning.encode()).hexdigest(),
+        timezone=ZoneInfo(document.timezone),
+        create_people=document.create_people,
+        on_crm_delete=document.on_crm_delete,
+        on_outreach_delete=document.on_outreach_delete,
+        first_sight=document.first_sight,
+        deleted_people=None if brake == "none" else mapping.Share(float(brake.rstrip("%")), NEAREST_FLOOR),
+        fields=lines,
+        labels=document.labels,
+        words=document.states,
+        roll_up=document.roll_up if isinstance(document.roll_up, str) else tuple(Label(w) for w in document.roll_up),
+        task=mapping.TaskRule(
+            status=document.task.status,
+            name=document.task.name,
+            reference=document.task.reference,
+            since=document.task.since,
+            skipped_when=frozenset(document.task.skipped_when),
+        ),
+        by_crm={line.crm: line for line in lines},
+    )
+
+
+def _field(crm: str, line: FieldLine, on_conflict: Winner) -> mapping.Field:
+    return mapping.Field(
+        crm=crm,
+        direction=line.direction,
+        compare=line.compare or _compare(line),
+        outreach=line.outreach,
+        computed=line.outbook,
+        on_conflict=line.on_conflict or on_conflict,
+    )
+
+
+def _compare(line: FieldLine) -> Compare:
+    """Return how values are compared where the line does not say."""
+    if line.outbook is not None:
+        return {
+            Computed.SEQUENCE_STEP: Compare.INTEGER,
+            Computed.SEQUENCE_STATE_UPDATED_AT: Compare.DATETIME,
+            Computed.OPTED_OUT: Compare.FLAG,
+        }.get(line.outbook, Compare.TEXT)
+    name = split_path(line.outreach or "")[0]
+    if name == "emails":
+        return Compare.EMAIL
+    return Compare.PHONE if name in LISTS else Compare.TEXT

@@ -1,0 +1,105 @@
+"""Three-way merge of one field: what each side held when they last agreed, what each holds now, and who wins."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from worker.core import transforms
+from worker.core.mapping import Direction, FirstSight, Winner
+from worker.core.transforms import ABSENT, Absent
+
+if TYPE_CHECKING:
+    from worker.core.mapping import Field
+    from worker.core.records import Value
+
+
+@dataclass(frozen=True, slots=True)
+class Sides:
+    """One field seen four ways: both halves of the shadow, and both sides now. Outreach's are in Outreach's own form."""
+
+    outreach_then: Value | Absent
+    crm_then: Value | Absent
+    outreach: Value | Absent
+    crm: Value | Absent
+
+
+@dataclass(frozen=True, slots=True)
+class Merged:
+    """What to write where (``ABSENT``: nothing) and why. ``overwritten`` marks a hand edit that is put back."""
+
+    to_crm: Value | Absent = ABSENT
+    to_outreach: Value | Absent = ABSENT
+    why: str = "both sides agree"
+    overwritten: bool = False
+
+
+def merge(field: Field, sides: Sides, first_sight: FirstSight) -> Merged:
+    """Return what becomes of one field."""
+    if isinstance(sides.outreach, Absent) and field.direction is not Direction.TO_OUTREACH:
+        return Merged(why="Outreach did not tell a value")
+    if field.direction is Direction.TO_CRM:
+        return _one_way(field, sides)
+    if isinstance(sides.crm, Absent):
+        return Merged(why="the CRM did not tell a value")
+    if field.direction is Direction.TO_OUTREACH:
+        return _mirrored(_one_way(field, _swap(sides)))
+    return _two_way(field, sides, first_sight)
+
+
+def _swap(sides: Sides) -> Sides:
+    return Sides(sides.crm_then, sides.outreach_then, sides.crm, sides.outreach)
+
+
+def _mirrored(merged: Merged) -> Merged:
+    return Merged(merged.to_outreach, merged.to_crm, merged.why, merged.overwritten)
+
+
+def _one_way(field: Field, sides: Sides) -> Merged:
+    """The source (``outreach`` of ``sides``) rules; what the target made of its value on save is left alone."""
+    if isinstance(sides.outreach, Absent):
+        return Merged(why="the source did not tell a value")
+    wanted = transforms.to_crm(field.compare, sides.outreach)
+    if transforms.same(field.compare, wanted, sides.crm):
+        return Merged()
+    source_moved = not transforms.same(field.compare, sides.outreach_then, sides.outreach)
+    target_moved = not isinstance(sides.crm, Absent) and not transforms.same(field.compare, sides.crm_then, sides.crm)
+    if source_moved or isinstance(sides.crm_then, Absent):
+        return Merged(to_crm=wanted, why="the value changed at its source")
+    if target_moved:
+        return Merged(to_crm=wanted, why="edited by hand where it is only shown: put back", overwritten=True)
+    return Merged(why="this is what was made of our value on save")
+
+
+def _two_way(field: Field, sides: Sides, first_sight: FirstSight) -> Merged:
+    if transforms.same(field.compare, sides.outreach, sides.crm):
+        return Merged()
+    if isinstance(sides.outreach_then, Absent) or isinstance(sides.crm_then, Absent):
+        return _never_agreed(field, sides, first_sight)
+    outreach_moved = not transforms.same(field.compare, sides.outreach_then, sides.outreach)
+    crm_moved = not transforms.same(field.compare, sides.crm_then, sides.crm)
+    if outreach_moved and crm_moved:
+        return _take(field.on_conflict, field, sides, f"both sides changed it; {field.on_conflict} wins")
+    if outreach_moved:
+        return _take(Winner.OUTREACH, field, sides, "changed in Outreach")
+    if crm_moved:
+        return _take(Winner.CRM, field, sides, "changed in the CRM")
+    return Merged(why="neither side changed it since they last agreed")
+
+
+def _never_agreed(field: Field, sides: Sides, first_sight: FirstSight) -> Merged:
+    if transforms.is_blank(sides.crm):
+        return _take(Winner.OUTREACH, field, sides, "first sight: blank in the CRM")
+    if transforms.is_blank(sides.outreach):
+        return _take(Winner.CRM, field, sides, "first sight: blank in Outreach")
+    if first_sight is FirstSight.FILL_BLANKS:
+        return Merged(why="first sight: the sides differ, both values stay until somebody edits one")
+    return _take(field.on_conflict, field, sides, f"first sight: the sides differ; {field.on_conflict} wins")
+
+
+def _take(winner: Winner, field: Field, sides: Sides, why: str) -> Merged:
+    if winner is Winner.OUTREACH and not isinstance(sides.outreach, Absent):
+        return Merged(to_crm=transforms.to_crm(field.compare, sides.outreach), why=why)
+    if winner is Winner.CRM and not isinstance(sides.crm, Absent):
+        return Merged(to_outreach=transforms.to_outreach(sides.crm), why=why)
+    return Merged(why=why)  # pragma: no cover - merge() has turned away what was not told

@@ -1,0 +1,338 @@
+"""What a person should look like on both sides, as data: decided once, here, for `sync`, `--dry-run` and the workers alike.
+
+Everything is handed in and nothing is changed: no clock, no I/O, no log.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+from worker.core import merge, states, transforms
+from worker.core.mapping import (
+    STANDING,
+    Computed,
+    CreatePeople,
+    OnCrmDelete,
+    OnOutreachDelete,
+)
+from worker.core.records import Shadow
+from worker.core.states import OptOut, Standing
+from worker.core.transforms import ABSENT, Absent
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping as Dict
+
+    from worker.core.mapping import Field, Mapping, Share
+    from worker.core.records import Link, Snapshot, Value
+    from worker.core.states import StateView
+
+
+class Action(StrEnum):
+    """What is to be done in the CRM for one person."""
+
+    NOTHING = "nothing"
+    CREATE = "create"
+    UPDATE = "update"
+    RECREATE = "recreate"
+    UNLINK = "unlink"
+    EXCLUDE = "exclude"
+    HOLD = "hold"
+
+
+@dataclass(frozen=True, slots=True)
+class PersonView:
+    """All that is known of one prospect and its person, put together by ``sync`` from the mirror.
+
+    ``prospect`` is None once Outreach no longer has it. ``person`` is the linked person, perhaps a tombstone; ``former`` the
+    deleted one whose link a living person has just taken over. ``stopped`` names the CRM fields that the CRM lacks just now.
+    """
+
+    prospect_id: int
+    prospect: Snapshot | None
+    states: tuple[StateView, ...] = ()
+    person: Snapshot | None = None
+    link: Link | None = None
+    former: Snapshot | None = None
+    latched: bool = False
+    stopped: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """One field's fate, for the history and for `explain`."""
+
+    field: str
+    why: str
+    to_crm: Value | Absent = ABSENT
+    to_outreach: Value | Absent = ABSENT
+
+
+@dataclass(frozen=True, slots=True)
+class PersonPlan:
+    """What to write where, and why.
+
+    ``crm`` are CRM fields, ``outreach`` attributes of the prospect. ``values`` are the computed values as they stand, by CRM
+    field. ``fault`` is the reason for which the record fails although the rest of it is written.
+    """
+
+    action: Action
+    why: str
+    crm: Dict[str, Value] = field(default_factory=dict)
+    outreach: Dict[str, Value] = field(default_factory=dict)
+    values: Dict[str, Value] = field(default_factory=dict)
+    decisions: tuple[Decision, ...] = ()
+    standing: Standing | None = None
+    opt_out: OptOut = field(default_factory=OptOut)
+    overwritten: int = 0
+    fault: str | None = None
+
+    @property
+    def writes_crm(self) -> bool:
+        """Tell whether the CRM is to be written."""
+        return self.action in {Action.CREATE, Action.RECREATE} or (self.action is Action.UPDATE and bool(self.crm))
+
+
+def opt_out_of(view: PersonView, mapping: Mapping) -> OptOut:
+    """Return the first evidence, on either side or remembered, that this person opted out of e-mail, and since when."""
+    fields = view.prospect.fields if view.prospect else {}
+    at = transforms.parse_time(fields.get("optedOutAt")) or transforms.parse_time(fields.get("emailsOptedAt"))
+    told = prospect_opted_out(fields)
+    if told:
+        return OptOut(f"prospect's {told}", at)
+    in_states = states.evidence_in(view.states, mapping.words)
+    if in_states:
+        return OptOut(in_states, at)
+    if view.latched:
+        return OptOut("remembered", at)
+    flag = mapping.field_of(Computed.OPTED_OUT)
+    for person in (view.person, view.former):
+        if flag and person and transforms.flag(person.fields.get(flag.crm)):
+            return OptOut(f"{flag.crm} in the CRM", at)
+    return OptOut()
+
+
+def prospect_opted_out(fields: Dict[str, Value]) -> str | None:
+    """Return the attribute that says the prospect is opted out of e-mail (facts, outreach-api 6.4), None if none does."""
+    for name in ("optedOut", "emailOptedOut"):
+        if transforms.flag(fields.get(name)):
+            return name
+    return "emailsOptStatus" if fields.get("emailsOptStatus") == "opted_out" else None
+
+
+def plan_person(view: PersonView, mapping: Mapping) -> PersonPlan:
+    """Return what to do about one prospect and its person."""
+    opt_out = opt_out_of(view, mapping)
+    standing = states.roll_up(view.states, mapping.words, mapping.roll_up, opt_out)
+    values = _computed(view, mapping, standing)
+    draft = _draft(view, mapping, values, opt_out)
+    plan = replace(
+        draft,
+        standing=standing,
+        opt_out=opt_out,
+        values=values,
+        fault=f"unmapped state '{standing.unmapped}'" if standing.unmapped is not None else None,
+    )
+    if view.prospect is None and mapping.on_outreach_delete is OnOutreachDelete.ASK and view.link:
+        return replace(held(plan), why="the prospect was deleted in Outreach")
+    if view.link and view.link.gone:
+        return replace(plan, action=Action.NOTHING, why="unlinked: it stays so", crm={}, outreach={}, fault=None)
+    if view.person is None:
+        return _absent_person(view, mapping, plan)
+    if view.person.deleted:
+        return _deleted_person(view, mapping, plan)
+    return replace(plan, action=Action.UPDATE if plan.crm else Action.NOTHING, why=standing.rule)
+
+
+def _computed(view: PersonView, mapping: Mapping, standing: Standing) -> dict[str, Value]:
+    """Return the computed values by CRM field; the five of the sequence are left out while nothing is guessed."""
+    deciding = standing.deciding
+    at = standing.at
+    told: dict[Computed, Value] = {
+        Computed.PROSPECT_ID: str(view.prospect_id),
+        Computed.ERROR: f"unmapped state '{standing.unmapped}'" if standing.unmapped is not None else None,
+    }
+    if standing.label is not None:
+        told |= {
+            Computed.SEQUENCE_STATE: mapping.labels[standing.label],
+            Computed.SEQUENCE_STATE_UPDATED_AT: transforms.crm_time(at) if at else None,
+            Computed.SEQUENCE_NAME: transforms.clean(deciding.sequence.name) if deciding else None,
+            Computed.SEQUENCE_STEP: deciding.step if deciding else None,
+            Computed.SEQUENCES: transforms.clean(states.summary(standing.lines, mapping.labels)),
+        }
+    return {line.crm: told[line.computed] for line in mapping.fields if line.computed in told}
+
+
+def _draft(view: PersonView, mapping: Mapping, values: Dict[str, Value], opt_out: OptOut) -> PersonPlan:
+    """Return the plan's writes, field by field, as if the person were there to be updated."""
+    crm: dict[str, Value] = {}
+    outreach: dict[str, Value] = {}
+    decisions: list[Decision] = []
+    overwritten = 0
+    for line in mapping.fields:
+        if line.crm in view.stopped:
+            decisions.append(Decision(line.crm, "stopped: the CRM lacks this field or one of its labels"))
+            continue
+        merged = _merged(view, mapping, line, values, opt_out)
+        overwritten += merged.overwritten
+        if not isinstance(merged.to_crm, Absent):
+            crm[line.crm] = merged.to_crm
+        if not isinstance(merged.to_outreach, Absent) and line.outreach and view.prospect:
+            name, value = transforms.put(line.outreach, {**view.prospect.fields, **outreach}, merged.to_outreach)
+            outreach[name] = value
+        decisions.append(Decision(line.crm, merged.why, merged.to_crm, merged.to_outreach))
+    if opt_out and view.prospect and not prospect_opted_out(view.prospect.fields):
+        # E-mail only; an organisation without granular opt-out widens it by itself (contract, section 6).
+        outreach["emailOptedOut"] = True
+        decisions.append(Decision("emailOptedOut", f"opted out: {opt_out.evidence}", to_outreach=True))
+    return PersonPlan(
+        Action.NOTHING, "", crm, outreach, decisions=tuple(decisions), overwritten=overwritten
+    )
+
+
+def _merged(
+    view: PersonView, mapping: Mapping, line: Field, values: Dict[str, Value], opt_out: OptOut
+) -> merge.Merged:
+    if line.computed is Computed.OPTED_OUT:
+        shown = view.person is not None and transforms.flag(view.person.fields.get(line.crm))
+        if opt_out and not shown:
+            return merge.Merged(to_crm=True, why=f"opted out: {opt_out.evidence}")
+        return merge.Merged(why="opted out on both sides" if opt_out else "not opted out")
+    if line.computed in STANDING and line.crm not in values:
+        return merge.Merged(why="a state's word is not mapped: not guessed")
+    return merge.merge(line, _sides(view, line, values), mapping.first_sight)
+
+
+def _sides(view: PersonView, line: Field, values: Dict[str, Value]) -> merge.Sides:
+    shadow = view.link.shadow if view.link else Shadow()
+    if line.outreach:
+        source = transforms.read(line.outreach, view.prospect.fields) if view.prospect else ABSENT
+    else:
+        source = values[line.crm]
+    crm: Value | Absent = None if view.person is None else view.person.fields.get(line.crm, ABSENT)
+    crm_then = shadow.crm.get(line.crm, ABSENT)
+    if view.link and view.person and view.person.version is not None and is_echo(view.person, view.link):
+        crm_then = crm
+    return merge.Sides(shadow.outreach.get(line.crm, ABSENT), crm_then, source, crm)
+
+
+def is_echo(person: Snapshot, link: Link) -> bool:
+    """Tell whether the person is as our own last write left it: what it holds is then what the CRM made of our values."""
+    return person.version is not None and person.version == link.written_version and person.ref.id == link.crm_id
+
+
+def _absent_person(view: PersonView, mapping: Mapping, plan: PersonPlan) -> PersonPlan:
+    quiet = replace(plan, crm={}, fault=None)
+    if view.prospect is None:
+        return replace(quiet, action=Action.NOTHING, why="neither side has it any more", outreach={})
+    reason = _not_created(view, mapping)
+    if reason:
+        return replace(quiet, action=Action.EXCLUDE, why=reason)
+    return replace(plan, action=Action.CREATE, why="no person in the CRM", crm=_with_name(view, mapping, plan.crm))
+
+
+def _not_created(view: PersonView, mapping: Mapping) -> str | None:
+    if mapping.create_people is CreatePeople.NEVER:
+        return "no person in the CRM, and the mapping creates none"
+    if mapping.create_people is CreatePeople.IN_SEQUENCE and not view.states:
+        return "no person in the CRM, and never in a sequence"
+    if view.prospect is None or not transforms.addresses(view.prospect, ("emails",)):
+        return "no person in the CRM, and no e-mail address to make one with"
+    return None
+
+
+def _deleted_person(view: PersonView, mapping: Mapping, plan: PersonPlan) -> PersonPlan:
+    if view.prospect is None:
+        return replace(plan, action=Action.UNLINK, why="deleted on both sides", crm={}, outreach={}, fault=None)
+    if mapping.on_crm_delete is OnCrmDelete.UNLINK:
+        return replace(plan, action=Action.UNLINK, why="deleted in the CRM", crm={}, fault=None)
+    if mapping.on_crm_delete is OnCrmDelete.ASK:
+        return replace(held(plan), why="deleted in the CRM: recreate or unlink?")
+    held = view.person.fields if view.person else {}
+    kept = {
+        line.crm: held[line.crm]
+        for line in mapping.fields
+        if line.crm not in view.stopped and not transforms.is_blank(held.get(line.crm))
+    }
+    flag = mapping.field_of(Computed.OPTED_OUT)
+    fields = {**kept, **plan.crm}
+    if flag and flag.crm not in view.stopped:
+        fields[flag.crm] = bool(plan.opt_out)
+    if mapping.reference not in view.stopped:
+        fields[mapping.reference] = str(view.prospect_id)
+    return replace(plan, action=Action.RECREATE, why="deleted in the CRM", crm=_with_name(view, mapping, fields))
+
+
+def _with_name(view: PersonView, mapping: Mapping, crm: Dict[str, Value]) -> dict[str, Value]:
+    """Return the fields of a person about to be created; one without a name is called by the address."""
+    named = {line.outreach: line.crm for line in mapping.copied if line.outreach in {"firstName", "lastName"}}
+    if any(not transforms.is_blank(crm.get(name)) for name in named.values()):
+        return dict(crm)
+    emails = view.prospect.fields.get("emails") if view.prospect else None
+    first = next((text for text in emails if transforms.address(text)), None) if isinstance(emails, list) else None
+    return {**crm, named.get("lastName", named.get("firstName", "name")): first}
+
+
+def agreed(
+    view: PersonView,
+    mapping: Mapping,
+    plan: PersonPlan,
+    *,
+    crm: Dict[str, Value],
+    outreach: Dict[str, Value] | None,
+    refused: frozenset[str] = frozenset(),
+) -> Shadow:
+    """Return the shadow after the writes: what both sides now hold, the ``refused`` and stopped fields as they were."""
+    then = view.link.shadow if view.link else Shadow()
+    halves: tuple[dict[str, Value], dict[str, Value]] = ({}, {})
+    for line in mapping.fields:
+        if line.crm in refused or line.crm in view.stopped or line.computed is Computed.OPTED_OUT:
+            _copy(line.crm, then, halves)
+            continue
+        if line.outreach:
+            source = ABSENT if outreach is None else transforms.read(line.outreach, outreach)
+        else:
+            source = plan.values.get(line.crm, ABSENT)
+        if isinstance(source, Absent) or line.crm not in crm:
+            _copy(line.crm, then, halves)
+            continue
+        halves[0][line.crm] = source
+        halves[1][line.crm] = crm[line.crm]
+    return Shadow(*halves)
+
+
+def _copy(name: str, then: Shadow, halves: tuple[dict[str, Value], dict[str, Value]]) -> None:
+    for source, target in zip((then.outreach, then.crm), halves, strict=True):
+        if name in source:
+            target[name] = source[name]
+
+
+def held(plan: PersonPlan) -> PersonPlan:
+    """Return the plan of a record that waits for a person: nothing but the opt-out in Outreach, which is never held."""
+    opt_out = {name: value for name, value in plan.outreach.items() if name == "emailOptedOut"}
+    return replace(plan, action=Action.HOLD, crm={}, outreach=opt_out, fault=None)
+
+
+def too_many_deleted(deleted: int, linked: int, brake: Share | None) -> bool:
+    """Tell whether so many linked people went missing within a day that somebody must look first."""
+    return brake is not None and not brake.allows(deleted, linked)
+
+
+def limited(plan: PersonPlan, *, to_crm: bool, to_outreach: bool) -> PersonPlan:
+    """Return the plan without the writes that are held back just now."""
+    limited_plan = plan if to_outreach else replace(plan, outreach={})
+    if to_crm:
+        return limited_plan
+    return replace(limited_plan, action=Action.NOTHING if plan.writes_crm else plan.action, crm={})
+
+
+def only_opt_out(plan: PersonPlan, mapping: Mapping) -> PersonPlan:
+    """Return just the opt-out of a plan: all that is delivered before every stream is primed."""
+    flag = mapping.field_of(Computed.OPTED_OUT)
+    crm = {name: value for name, value in plan.crm.items() if flag and name == flag.crm}
+    outreach = {name: value for name, value in plan.outreach.items() if name == "emailOptedOut"}
+    action = Action.UPDATE if plan.action is Action.UPDATE and crm else Action.NOTHING
+    return replace(plan, action=action, crm=crm, outreach=outreach, fault=None)
+
+

@@ -1,0 +1,115 @@
+"""Cursors: how far each stream has been read, and who is reading it just now."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+import sqlalchemy as sa
+
+from worker.core.records import Kind
+from worker.store.database import upsert
+from worker.store.tables import CursorRow
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+CURSOR: sa.Table = CursorRow.__table__  # type: ignore[attr-defined]
+LEASE = timedelta(seconds=90)
+"""Longer than a page may take with its retries; renewed with every page."""
+
+STREAMS = (Kind.SEQUENCE, Kind.STEP, Kind.PROSPECT, Kind.STATE, Kind.PERSON, Kind.TASK, Kind.CRM_TASK)
+"""The order of a pass."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """A leased cursor. ``run_began`` is the server's time at the run's first page, None before it."""
+
+    stream: Kind
+    fence: int
+    polls: int
+    watermark: datetime | None
+    primed: bool
+    next_link: str | None
+    place_at: datetime | None
+    place_id: int | None
+    run_began: datetime | None
+    run_newest: datetime | None
+
+
+def lease(db: sa.Connection, stream: Kind, now: datetime) -> Reading | None:
+    """Take the stream's lease; None while somebody else holds it."""
+    blank = {"stream": stream.value, "polls": 0, "fence": 0}
+    upsert(db, CURSOR, [blank], key=("stream",), update=())
+    free = sa.or_(CURSOR.c.lease_until.is_(None), CURSOR.c.lease_until < now)
+    taken = sa.update(CURSOR).where(CURSOR.c.stream == stream, free)
+    if not db.execute(taken.values(lease_until=now + LEASE, fence=CURSOR.c.fence + 1)).rowcount:
+        return None
+    row = db.execute(sa.select(CURSOR).where(CURSOR.c.stream == stream)).one()
+    return Reading(
+        stream=stream,
+        fence=row.fence,
+        polls=row.polls,
+        watermark=row.watermark,
+        primed=row.primed_at is not None,
+        next_link=row.next_link,
+        place_at=row.place_at,
+        place_id=row.place_id,
+        run_began=row.run_began,
+        run_newest=row.run_newest,
+    )
+
+
+def step(db: sa.Connection, reading: Reading, now: datetime, **values: Any) -> bool:
+    """Store the run's progress with its page; False if the lease was lost, and then the page must not be kept."""
+    mine = sa.update(CURSOR).where(CURSOR.c.stream == reading.stream, CURSOR.c.fence == reading.fence)
+    return bool(db.execute(mine.values(lease_until=now + LEASE, **values)).rowcount)
+
+
+def finish(db: sa.Connection, reading: Reading, *, watermark: datetime | None, now: datetime) -> bool:
+    """Close a run that was read to its end; False if the lease was lost."""
+    mine = sa.update(CURSOR).where(CURSOR.c.stream == reading.stream, CURSOR.c.fence == reading.fence)
+    values = {
+        "watermark": watermark,
+        "primed_at": sa.func.coalesce(CURSOR.c.primed_at, sa.literal(now, CURSOR.c.primed_at.type)),
+        "polls": CURSOR.c.polls + 1,
+        "next_link": None,
+        "place_at": None,
+        "place_id": None,
+        "run_began": None,
+        "run_newest": None,
+        "lease_until": None,
+        "polled_at": now,
+        "trouble": None,
+    }
+    return bool(db.execute(mine.values(**values)).rowcount)
+
+
+def leave(db: sa.Connection, reading: Reading, trouble: str, *, restart: bool = False) -> None:
+    """Give the lease up after a fault; the run goes on from its last page, or with ``restart`` from the watermark."""
+    values: dict[str, Any] = {"lease_until": None, "trouble": trouble}
+    if restart:
+        values |= {"next_link": None, "place_at": None, "place_id": None, "run_began": None, "run_newest": None}
+    db.execute(
+        sa.update(CURSOR).where(CURSOR.c.stream == reading.stream, CURSOR.c.fence == reading.fence).values(**values)
+    )
+
+
+def rewind(db: sa.Connection) -> None:
+    """Forget how far every stream has been read; what is primed stays primed, for the mirror is still there."""
+    db.execute(
+        sa.update(CURSOR).values(watermark=None, next_link=None, place_at=None, place_id=None, run_began=None)
+    )
+
+
+def unprimed(db: sa.Connection) -> set[Kind]:
+    """Return the streams that have not been read to their end yet."""
+    query = sa.select(CURSOR.c.stream).where(CURSOR.c.primed_at.is_not(None))
+    return set(STREAMS) - {Kind(row.stream) for row in db.execute(query)}
+
+
+def all_of(db: sa.Connection) -> list[Any]:
+    """Return every cursor's row."""
+    return list(db.execute(sa.select(CURSOR).order_by(CURSOR.c.stream)))

@@ -1,0 +1,188 @@
+"""The mirror: the last seen copy of every record, with the addresses and references by which a record is found."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import sqlalchemy as sa
+
+from worker.core.records import Kind, Ref, Snapshot
+from worker.store.database import chunks, upsert
+from worker.store.tables import AddressRow, MirrorRow, ReferenceRow
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Mapping, Sequence
+
+MIRROR: sa.Table = MirrorRow.__table__  # type: ignore[attr-defined]
+ADDRESS: sa.Table = AddressRow.__table__  # type: ignore[attr-defined]
+REFERENCE: sa.Table = ReferenceRow.__table__  # type: ignore[attr-defined]
+
+_COLUMNS = (
+    "fields relations fingerprint updated_at version deleted prospect_id sequence_id step_id state_id".split()
+)
+_RELATED = {"prospect": "prospect_id", "sequence": "sequence_id", "sequenceStep": "step_id", "sequenceState": "state_id"}
+_json = msgspec.json.Encoder()
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """One snapshot on its way into the mirror, with what it is compared and found by."""
+
+    snapshot: Snapshot
+    fingerprint: str
+    addresses: frozenset[str] = frozenset()
+    reference: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Moved:
+    """A record whose values differ from what the mirror held; ``before`` is None when it is new."""
+
+    before: Snapshot | None
+    after: Snapshot
+
+
+def save(db: sa.Connection, kind: Kind, seen: Sequence[Seen]) -> list[Moved]:
+    """Bring the mirror up to date and return what changed in a mapped value. What is equal in all is not written."""
+    latest = {one.snapshot.ref.id: one for one in seen}
+    known: dict[int, Any] = {}
+    for part in chunks(list(latest)):
+        query = sa.select(MIRROR.c.id, MIRROR.c.fingerprint, MIRROR.c.version, MIRROR.c.updated_at, MIRROR.c.deleted)
+        known.update((row.id, row) for row in db.execute(query.where(MIRROR.c.kind == kind, MIRROR.c.id.in_(part))))
+    moved, written = [], []
+    for record_id, one in latest.items():
+        row, snapshot = known.get(record_id), one.snapshot
+        if row and snapshot.version is not None and row.version is not None and snapshot.version < row.version:
+            continue  # an older copy, read before our own write landed
+        if not row or row.fingerprint != one.fingerprint or row.deleted != snapshot.deleted:
+            moved.append(one)
+            written.append(one)
+        elif row.version != snapshot.version or row.updated_at != snapshot.updated_at:
+            written.append(one)
+    before = load(db, kind, [one.snapshot.ref.id for one in moved if one.snapshot.ref.id in known])
+    upsert(db, MIRROR, [_row(kind, one) for one in written], key=("kind", "id"), update=_COLUMNS)
+    _index(db, kind, moved)
+    return [Moved(before.get(one.snapshot.ref.id), one.snapshot) for one in moved]
+
+
+def _row(kind: Kind, one: Seen) -> dict[str, Any]:
+    snapshot = one.snapshot
+    row: dict[str, Any] = {
+        "kind": kind.value,
+        "id": snapshot.ref.id,
+        "fields": _json.encode(snapshot.fields).decode(),
+        "relations": _json.encode(snapshot.relations).decode(),
+        "fingerprint": one.fingerprint,
+        "updated_at": snapshot.updated_at,
+        "version": snapshot.version,
+        "deleted": snapshot.deleted,
+    }
+    for relation, column in _RELATED.items():
+        row[column] = snapshot.relations.get(relation)
+    return row
+
+
+def _index(db: sa.Connection, kind: Kind, moved: Sequence[Seen]) -> None:
+    """Keep addresses and references in step with the records that changed."""
+    if kind in {Kind.PROSPECT, Kind.PERSON}:
+        _replace(db, ADDRESS, kind, {one.snapshot.ref.id: one.addresses for one in moved}, "address")
+    if kind in {Kind.PERSON, Kind.CRM_TASK}:
+        told = {one.snapshot.ref.id: {one.reference} if one.reference is not None else set() for one in moved}
+        _replace(db, REFERENCE, kind, told, "outreach_id")
+
+
+def _replace(
+    db: sa.Connection, table: sa.Table, kind: Kind, values: Mapping[int, Collection[Any]], column: str
+) -> None:
+    for part in chunks(list(values)):
+        db.execute(sa.delete(table).where(table.c.kind == kind, table.c.record_id.in_(part)))
+    rows = [
+        {"kind": kind.value, "record_id": record_id, column: value}
+        for record_id, told in values.items()
+        for value in sorted(told)
+    ]
+    key = ("kind", "record_id", column) if column == "address" else ("kind", "record_id")
+    upsert(db, table, rows, key=key, update=())
+
+
+def load(db: sa.Connection, kind: Kind, ids: Iterable[int]) -> dict[int, Snapshot]:
+    """Return the snapshots of those records that the mirror holds, tombstones included."""
+    found: dict[int, Snapshot] = {}
+    for part in chunks(sorted(set(ids))):
+        rows = db.execute(sa.select(MIRROR).where(MIRROR.c.kind == kind, MIRROR.c.id.in_(part)))
+        found.update((row.id, _snapshot(row)) for row in rows)
+    return found
+
+
+def related(
+    db: sa.Connection, kind: Kind, relation: str, ids: Iterable[int], *, deleted: bool = False
+) -> dict[int, list[Snapshot]]:
+    """Return the living records of a kind by the id of what they belong to, such as all states of some prospects."""
+    column = MIRROR.c[_RELATED[relation]]
+    found: dict[int, list[Snapshot]] = {}
+    for part in chunks(sorted(set(ids))):
+        query = sa.select(MIRROR).where(MIRROR.c.kind == kind, column.in_(part))
+        if not deleted:
+            query = query.where(MIRROR.c.deleted == sa.false())
+        for row in db.execute(query.order_by(MIRROR.c.id)):
+            found.setdefault(getattr(row, column.name), []).append(_snapshot(row))
+    return found
+
+
+def _snapshot(row: Any) -> Snapshot:  # noqa: ANN401 - a row of the driver
+    return Snapshot(
+        ref=Ref(Kind(row.kind), row.id),
+        fields=msgspec.json.decode(row.fields),
+        updated_at=row.updated_at,
+        version=row.version,
+        deleted=row.deleted,
+        relations=msgspec.json.decode(row.relations),
+    )
+
+
+def holders(db: sa.Connection, kind: Kind, addresses: Iterable[str]) -> dict[str, set[int]]:
+    """Return which living records bear each of the addresses."""
+    found: dict[str, set[int]] = {}
+    for part in _parts(addresses):
+        query = sa.select(ADDRESS.c.address, ADDRESS.c.record_id).join(
+            MIRROR, sa.and_(MIRROR.c.kind == ADDRESS.c.kind, MIRROR.c.id == ADDRESS.c.record_id)
+        )
+        query = query.where(ADDRESS.c.kind == kind, ADDRESS.c.address.in_(part), MIRROR.c.deleted == sa.false())
+        for row in db.execute(query):
+            found.setdefault(row.address, set()).add(row.record_id)
+    return found
+
+
+def referring(db: sa.Connection, kind: Kind, outreach_ids: Iterable[int]) -> dict[int, set[int]]:
+    """Return which living CRM records carry a reference to each of the Outreach records."""
+    found: dict[int, set[int]] = {}
+    for part in chunks(sorted(set(outreach_ids))):
+        query = sa.select(REFERENCE.c.outreach_id, REFERENCE.c.record_id).join(
+            MIRROR, sa.and_(MIRROR.c.kind == REFERENCE.c.kind, MIRROR.c.id == REFERENCE.c.record_id)
+        )
+        query = query.where(REFERENCE.c.kind == kind, REFERENCE.c.outreach_id.in_(part), MIRROR.c.deleted == sa.false())
+        for row in db.execute(query):
+            found.setdefault(row.outreach_id, set()).add(row.record_id)
+    return found
+
+
+def references(db: sa.Connection, kind: Kind, record_ids: Iterable[int]) -> dict[int, int]:
+    """Return the Outreach id that each of the CRM records carries."""
+    found: dict[int, int] = {}
+    for part in chunks(sorted(set(record_ids))):
+        query = sa.select(REFERENCE).where(REFERENCE.c.kind == kind, REFERENCE.c.record_id.in_(part))
+        found.update((row.record_id, row.outreach_id) for row in db.execute(query))
+    return found
+
+
+def bury(db: sa.Connection, kind: Kind, ids: Iterable[int]) -> None:
+    """Mark records as gone; one that was never seen becomes an empty tombstone, so that it is not asked for again."""
+    blank = [Seen(Snapshot(Ref(kind, record_id), {}, deleted=True), "") for record_id in sorted(set(ids))]
+    upsert(db, MIRROR, [_row(kind, one) for one in blank], key=("kind", "id"), update=("deleted",))
+
+
+def _parts(texts: Iterable[str]) -> Iterable[Sequence[str]]:
+    ordered = sorted(set(texts))
+    return (ordered[start : start + 500] for start in range(0, len(ordered), 500))

@@ -1,0 +1,365 @@
+"""The outbox: which records need attention, who holds them, and what became of each. One open row a record."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import timedelta
+from enum import IntEnum, StrEnum
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
+
+from worker.core.records import Kind, Ref
+from worker.store.database import chunks, upsert
+from worker.store.mirror import MIRROR
+from worker.store.tables import ChangeRow, HoldRow
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+    from datetime import datetime
+
+CHANGE: sa.Table = ChangeRow.__table__  # type: ignore[attr-defined]
+HOLD: sa.Table = HoldRow.__table__  # type: ignore[attr-defined]
+
+LEASE = timedelta(seconds=30)
+BATCH = 100
+_BLANK: dict[str, Any] = {"lease_until": None, "intent": None}
+
+
+class Lane(IntEnum):
+    """Who goes first."""
+
+    OPT_OUT = 0
+    EDIT = 1
+    BULK = 2
+
+
+class Standing(StrEnum):
+    """Where a change stands.
+
+    ``KEPT``: held back by a switch of this run, due again with the next. ``WAITING``: a task whose person is not there yet.
+    """
+
+    DUE = "due"
+    WAITING = "waiting"
+    HELD = "held"
+    DEAD = "dead"
+    KEPT = "kept"
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One claimed row. ``alone`` means that its last holder vanished: nothing else may ride with it."""
+
+    id: int
+    ref: Ref
+    lane: Lane
+    generation: int
+    fence: int
+    attempts: int
+    opened_at: datetime
+    alone: bool = False
+    hold_key: str | None = None
+    intent: Mapping[str, Any] = field(default_factory=dict)
+
+
+def open_changes(db: sa.Connection, kind: Kind, ids: Iterable[int], *, lane: Lane, now: datetime) -> int:
+    """Open a row for each record, or make the open one look again; return how many records that is."""
+    wanted = sorted(set(ids))
+    source = [_fresh(kind, record_id, lane, now) for record_id in wanted]
+    for start in range(0, len(source), 500):
+        db.execute(_opening(db, sa.insert(CHANGE)), source[start : start + 500])
+    return len(wanted)
+
+
+def open_everyone_in(db: sa.Connection, relation: str, ids: Sequence[int], *, now: datetime) -> int:
+    """Open a row for every prospect with a state in one of the sequences, or on one of the steps: one statement each.
+
+    ``relation`` is ``sequence`` or ``sequenceStep``. Such rows stand behind single edits.
+    """
+    column = {"sequence": MIRROR.c.sequence_id, "sequenceStep": MIRROR.c.step_id}[relation]
+    touched = 0
+    for part in chunks(sorted(set(ids))):
+        people = _everyone(now).where(
+            MIRROR.c.kind == Kind.STATE, column.in_(part), MIRROR.c.deleted == sa.false(), MIRROR.c.prospect_id.is_not(None)
+        )
+        touched += _insert_select(db, people.distinct())
+    return touched
+
+
+def open_all(db: sa.Connection, kind: Kind, *, now: datetime) -> int:
+    """Open a row for every living record of a kind, behind single edits."""
+    query = _columns(kind, MIRROR.c.id, now).where(MIRROR.c.kind == kind, MIRROR.c.deleted == sa.false())
+    return _insert_select(db, query)
+
+
+def _everyone(now: datetime) -> sa.Select[Any]:
+    return _columns(Kind.PROSPECT, MIRROR.c.prospect_id, now)
+
+
+def _columns(kind: Kind, record_id: sa.ColumnElement[Any], now: datetime) -> sa.Select[Any]:
+    blank = _fresh(kind, 0, Lane.BULK, now)
+    told = [
+        record_id.label(name) if name == "record_id" else sa.literal(value, CHANGE.c[name].type).label(name)
+        for name, value in blank.items()
+    ]
+    return sa.select(*told)
+
+
+def _insert_select(db: sa.Connection, query: sa.Select[Any]) -> int:
+    names = list(_fresh(Kind.PROSPECT, 0, Lane.BULK, None))
+    return db.execute(_opening(db, sa.insert(CHANGE).from_select(names, query))).rowcount
+
+
+def _fresh(kind: Kind, record_id: int, lane: Lane, now: datetime | None) -> dict[str, Any]:
+    return {
+        "kind": kind.value,
+        "record_id": record_id,
+        "lane": int(lane),
+        "state": Standing.DUE.value,
+        "generation": 1,
+        "fence": 0,
+        "attempts": 0,
+        "alone": False,
+        "opened_at": now,
+        "next_at": now,
+    }
+
+
+def _opening(db: sa.Connection, plain: Any) -> Any:  # noqa: ANN401 - an insert of either dialect
+    make = sqlite.insert if db.dialect.name == "sqlite" else postgresql.insert
+    statement = make(CHANGE)
+    if plain.select is not None:
+        statement = statement.from_select(plain._select_names, plain.select)  # noqa: SLF001 - the names just given
+    new = statement.excluded
+    waiting = CHANGE.c.state != Standing.DUE
+    return statement.on_conflict_do_update(
+        index_elements=["kind", "record_id"],
+        set_={
+            "generation": CHANGE.c.generation + 1,
+            "lane": sa.case((new.lane < CHANGE.c.lane, new.lane), else_=CHANGE.c.lane),
+            "state": Standing.DUE.value,
+            "attempts": sa.case((waiting, 0), else_=CHANGE.c.attempts),
+            "opened_at": sa.case((waiting, new.opened_at), else_=CHANGE.c.opened_at),
+            "next_at": sa.case((CHANGE.c.next_at < new.next_at, CHANGE.c.next_at), else_=new.next_at),
+        },
+    )
+
+
+def claim(
+    db: sa.Connection, kind: Kind, *, now: datetime, lanes: Iterable[Lane] = tuple(Lane), limit: int = BATCH
+) -> list[Change]:
+    """Lease up to ``limit`` due rows and return them, opt-outs first.
+
+    A row whose lease ran out without a receipt is claimed alone, and only then does its attempt count rise: one that kills
+    its worker cannot bury its neighbours.
+    """
+    free = sa.or_(CHANGE.c.lease_until.is_(None), CHANGE.c.lease_until < now)
+    query = (
+        sa.select(CHANGE)
+        .where(CHANGE.c.kind == kind, CHANGE.c.state == Standing.DUE, CHANGE.c.next_at <= now, free)
+        .where(CHANGE.c.lane.in_([int(lane) for lane in lanes]))
+        .order_by(CHANGE.c.lane, CHANGE.c.next_at, CHANGE.c.id)
+        .limit(limit)
+        .with_for_update(skip_locked=True)
+    )
+    rows = list(db.execute(query))
+    if not rows:
+        return []
+    orphan = rows[0].lease_until is not None
+    taken = rows[:1] if orphan else [row for row in rows if row.lease_until is None]
+    db.execute(
+        sa.update(CHANGE)
+        .where(CHANGE.c.id.in_([row.id for row in taken]))
+        .values(lease_until=now + LEASE, fence=CHANGE.c.fence + 1, attempts=CHANGE.c.attempts + int(orphan), alone=orphan)
+    )
+    return [_change(row, orphan=orphan) for row in taken]
+
+
+def _change(row: Any, *, orphan: bool) -> Change:  # noqa: ANN401 - a row of the driver
+    return Change(
+        id=row.id,
+        ref=Ref(Kind(row.kind), row.record_id),
+        lane=Lane(row.lane),
+        generation=row.generation,
+        fence=row.fence + 1,
+        attempts=row.attempts + int(orphan),
+        opened_at=row.opened_at,
+        alone=orphan,
+        hold_key=row.hold_key,
+        intent=msgspec.json.decode(row.intent) if row.intent else {},
+    )
+
+
+def _mine(change: Change) -> sa.ColumnElement[bool]:
+    return sa.and_(CHANGE.c.id == change.id, CHANGE.c.fence == change.fence)
+
+
+def intend(db: sa.Connection, changes: Iterable[tuple[Change, Mapping[str, Any]]], now: datetime) -> list[Change]:
+    """Write down what is about to be done, renew the leases, and return those of the changes that are still ours."""
+    mine = []
+    for change, intent in changes:
+        values = {"intent": msgspec.json.encode(intent).decode(), "lease_until": now + LEASE}
+        if db.execute(sa.update(CHANGE).where(_mine(change)).values(**values)).rowcount:
+            mine.append(change)
+    return mine
+
+
+def renew(db: sa.Connection, changes: Iterable[Change], now: datetime) -> None:
+    """Keep the leases of a holder that is still alive."""
+    for change in changes:
+        db.execute(sa.update(CHANGE).where(_mine(change)).values(lease_until=now + LEASE))
+
+
+def settle(db: sa.Connection, changes: Iterable[Change]) -> int:
+    """Close what was read and done; a row that an edit has reached meanwhile stays open. Return how many stay."""
+    left = 0
+    for change in changes:
+        done = sa.delete(CHANGE).where(_mine(change), CHANGE.c.generation == change.generation)
+        if not db.execute(done).rowcount:
+            again = {**_BLANK, "attempts": 0, "hold_key": None, "error": None}
+            left += db.execute(sa.update(CHANGE).where(_mine(change)).values(**again)).rowcount
+        if change.hold_key:
+            _unhook(db, change.hold_key)
+    return left
+
+
+def retry(db: sa.Connection, change: Change, *, at: datetime, error: str, counted: bool = True) -> None:
+    """Try again at ``at``; the attempt counts unless the fault was nobody's, such as a stale version."""
+    values = {**_BLANK, "next_at": at, "error": error, "attempts": change.attempts + int(counted)}
+    db.execute(sa.update(CHANGE).where(_mine(change)).values(**values))
+
+
+def release(db: sa.Connection, changes: Iterable[Change], *, standing: Standing = Standing.DUE) -> None:
+    """Give rows back untouched."""
+    for change in changes:
+        db.execute(sa.update(CHANGE).where(_mine(change)).values(lease_until=None, state=standing.value))
+
+
+def bury(db: sa.Connection, change: Change, error: str) -> bool:
+    """Make it a dead letter, unless an edit has reached it meanwhile; return whether it is one now."""
+    if change.hold_key:
+        _unhook(db, change.hold_key)
+    dead = sa.update(CHANGE).where(_mine(change), CHANGE.c.generation == change.generation)
+    values = {**_BLANK, "error": error, "hold_key": None}
+    if db.execute(dead.values(**values, state=Standing.DEAD.value, attempts=change.attempts + 1)).rowcount:
+        return True
+    db.execute(sa.update(CHANGE).where(_mine(change)).values(**values))
+    return False
+
+
+def hold(db: sa.Connection, change: Change, *, key: str, kind: str, words: str, now: datetime) -> None:
+    """Let a change wait for a person under the entry ``key``."""
+    if change.hold_key and change.hold_key != key:
+        _unhook(db, change.hold_key)
+    post_hold(db, key=key, kind=kind, words=words, now=now)
+    values = {**_BLANK, "hold_key": key, "error": words}
+    held = sa.update(CHANGE).where(_mine(change), CHANGE.c.generation == change.generation)
+    if not db.execute(held.values(**values, state=Standing.HELD.value)).rowcount:
+        db.execute(sa.update(CHANGE).where(_mine(change)).values(**values))
+
+
+def _unhook(db: sa.Connection, key: str) -> None:
+    """Drop an entry on which no record hangs any more."""
+    hanging = sa.select(CHANGE.c.id).where(CHANGE.c.hold_key == key).limit(2)
+    if len(db.execute(hanging).all()) <= 1:
+        db.execute(sa.delete(HOLD).where(HOLD.c.key == key))
+
+
+def post_hold(db: sa.Connection, *, key: str, kind: str, words: str, now: datetime) -> None:
+    """Put an entry before the people who decide; one that is there keeps its date."""
+    upsert(db, HOLD, [{"key": key, "kind": kind, "words": words, "since": now}], key=("key",), update=("words",))
+
+
+def holds(db: sa.Connection, kind: str | None = None) -> list[Any]:
+    """Return the entries that wait for a person, oldest first, each with ``records``, how many hang on it."""
+    hanging = sa.select(sa.func.count()).where(CHANGE.c.hold_key == HOLD.c.key).scalar_subquery()
+    query = sa.select(HOLD, hanging.label("records")).order_by(HOLD.c.since, HOLD.c.key)
+    return list(db.execute(query if kind is None else query.where(HOLD.c.kind == kind)))
+
+
+def lift(db: sa.Connection, keys: Iterable[str], now: datetime) -> int:
+    """Take entries away and make what hung on them due; return how many records that is."""
+    wanted = list(keys)
+    freed = sa.update(CHANGE).where(CHANGE.c.hold_key.in_(wanted), CHANGE.c.state == Standing.HELD)
+    count = db.execute(freed.values(state=Standing.DUE.value, next_at=now, hold_key=None)).rowcount
+    db.execute(sa.delete(HOLD).where(HOLD.c.key.in_(wanted)))
+    return count
+
+
+def wake_tasks(db: sa.Connection, prospect_ids: Sequence[int], now: datetime) -> None:
+    """Make due the tasks that waited for one of these prospects to have a person."""
+    for part in chunks(list(prospect_ids)):
+        theirs = sa.select(MIRROR.c.id).where(MIRROR.c.kind == Kind.TASK, MIRROR.c.prospect_id.in_(part))
+        waiting = sa.and_(CHANGE.c.kind == Kind.TASK, CHANGE.c.state == Standing.WAITING)
+        db.execute(
+            sa.update(CHANGE).where(waiting, CHANGE.c.record_id.in_(theirs)).values(state=Standing.DUE.value, next_at=now)
+        )
+
+
+def wake_everything(db: sa.Connection, kind: Kind, now: datetime) -> None:
+    """Make due whatever of a kind waits."""
+    waiting = sa.and_(CHANGE.c.kind == kind, CHANGE.c.state == Standing.WAITING)
+    db.execute(sa.update(CHANGE).where(waiting).values(state=Standing.DUE.value, next_at=now))
+
+
+def unkeep(db: sa.Connection) -> None:
+    """Make due again what an earlier run was told to hold back."""
+    db.execute(sa.update(CHANGE).where(CHANGE.c.state == Standing.KEPT).values(state=Standing.DUE.value))
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """How the outbox stands. ``due`` can be claimed now, ``leased`` is being worked on, ``deferred`` waits for its time."""
+
+    due: int = 0
+    leased: int = 0
+    deferred: int = 0
+    dead: int = 0
+    holds: int = 0
+    kept: int = 0
+    kept_opt_outs: int = 0
+    next_at: datetime | None = None
+
+    @property
+    def open(self) -> int:
+        """What still has to happen by itself, or failed to."""
+        return self.due + self.leased + self.deferred + self.dead
+
+
+def count(db: sa.Connection, now: datetime) -> Counts:
+    """Return how the outbox stands."""
+    due = CHANGE.c.state == Standing.DUE
+    leased = sa.and_(due, CHANGE.c.lease_until.is_not(None), CHANGE.c.lease_until >= now)
+    later = sa.and_(due, CHANGE.c.next_at > now, sa.not_(leased))
+    kept = CHANGE.c.state == Standing.KEPT
+    told = {
+        "leased": sa.func.sum(sa.case((leased, 1), else_=0)),
+        "deferred": sa.func.sum(sa.case((later, 1), else_=0)),
+        "all_due": sa.func.sum(sa.case((due, 1), else_=0)),
+        "dead": sa.func.sum(sa.case((CHANGE.c.state == Standing.DEAD, 1), else_=0)),
+        "kept": sa.func.sum(sa.case((kept, 1), else_=0)),
+        "kept_opt_outs": sa.func.sum(sa.case((sa.and_(kept, CHANGE.c.lane == Lane.OPT_OUT), 1), else_=0)),
+        "next_at": sa.func.min(sa.case((due, CHANGE.c.next_at))),
+    }
+    row = db.execute(sa.select(*(expression.label(name) for name, expression in told.items()))).one()
+    held = int(db.execute(sa.select(sa.func.count()).select_from(HOLD)).scalar_one())
+    leased_n, deferred = int(row.leased or 0), int(row.deferred or 0)
+    return Counts(
+        due=int(row.all_due or 0) - leased_n - deferred,
+        leased=leased_n,
+        deferred=deferred,
+        dead=int(row.dead or 0),
+        holds=held,
+        kept=int(row.kept or 0),
+        kept_opt_outs=int(row.kept_opt_outs or 0),
+        next_at=row.next_at,
+    )
+
+
+def due_ids(db: sa.Connection, kind: Kind, now: datetime) -> list[int]:
+    """Return the ids of records whose change could be claimed now."""
+    query = sa.select(CHANGE.c.record_id).where(CHANGE.c.kind == kind, CHANGE.c.state == Standing.DUE)
+    return [row.record_id for row in db.execute(query.where(CHANGE.c.next_at <= now).order_by(CHANGE.c.id))]

@@ -1,0 +1,256 @@
+"""The rows. Every table of the store, and nothing else; queries live in the rooms beside this one."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+import sqlalchemy as sa
+from sqlmodel import Field, SQLModel
+
+NAMING = {
+    "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+    "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+    "pk": "pk_%(table_name)s",
+}
+SQLModel.metadata.naming_convention = NAMING
+metadata = SQLModel.metadata
+
+Id = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
+"""SQLite numbers rows by itself only in a column whose type is exactly INTEGER."""
+
+
+class Moment(sa.TypeDecorator[datetime]):
+    """An aware UTC time, stored without zone; a naive one is refused at the door."""
+
+    impl = sa.DateTime
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: sa.Dialect) -> datetime | None:  # noqa: ARG002
+        """Turn an aware time into the stored form."""
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            msg = "a time without a zone"
+            raise ValueError(msg)
+        return value.astimezone(UTC).replace(tzinfo=None)
+
+    def process_result_value(self, value: datetime | None, dialect: sa.Dialect) -> datetime | None:  # noqa: ARG002
+        """Turn the stored form into an aware time."""
+        return value.replace(tzinfo=UTC) if value is not None else None
+
+
+def _id(**options: Any) -> Any:  # noqa: ANN401 - SQLModel's Field is untyped too
+    return Field(sa_type=Id, **options)  # type: ignore[call-overload]
+
+
+def _moment(**options: Any) -> Any:  # noqa: ANN401 - see _id
+    return Field(default=None, sa_type=Moment, **options)  # type: ignore[call-overload]
+
+
+def _text(**options: Any) -> Any:  # noqa: ANN401 - see _id
+    return Field(sa_type=sa.Text, **options)  # type: ignore[call-overload]
+
+
+class MirrorRow(SQLModel, table=True):
+    """The last seen copy of a remote record. ``fields`` is JSON; the four ids are its relations, for joins."""
+
+    __tablename__ = "mirror"
+    __table_args__ = (
+        sa.Index("ix_mirror_kind_prospect", "kind", "prospect_id"),
+        sa.Index("ix_mirror_kind_sequence", "kind", "sequence_id"),
+        sa.Index("ix_mirror_kind_step", "kind", "step_id"),
+        sa.Index("ix_mirror_kind_state", "kind", "state_id"),
+    )
+    kind: str = Field(primary_key=True)
+    id: int = _id(primary_key=True)
+    fields: str = _text()
+    relations: str = _text(default="{}")
+    fingerprint: str
+    updated_at: datetime | None = _moment()
+    version: int | None = None
+    deleted: bool = False
+    prospect_id: int | None = _id(default=None)
+    sequence_id: int | None = _id(default=None)
+    step_id: int | None = _id(default=None)
+    state_id: int | None = _id(default=None)
+
+
+class AddressRow(SQLModel, table=True):
+    """One e-mail address of a prospect or a person, in the form in which two are compared."""
+
+    __tablename__ = "address"
+    kind: str = Field(primary_key=True)
+    record_id: int = _id(primary_key=True)
+    address: str = Field(primary_key=True, index=True)
+
+
+class ReferenceRow(SQLModel, table=True):
+    """What a CRM record carries in its reference field: the id of an Outreach record."""
+
+    __tablename__ = "reference"
+    kind: str = Field(primary_key=True)
+    record_id: int = _id(primary_key=True)
+    outreach_id: int = _id(index=True)
+
+
+class LinkRow(SQLModel, table=True):
+    """A pair of ids believed to be the same, with both halves of its shadow as JSON. ``gone`` makes it a tombstone."""
+
+    __tablename__ = "link"
+    __table_args__ = (sa.UniqueConstraint("kind", "outreach_id"), sa.UniqueConstraint("kind", "crm_id"))
+    id: int | None = _id(default=None, primary_key=True)
+    kind: str
+    outreach_id: int = _id()
+    crm_id: int | None = _id(default=None)
+    outreach_then: str = _text(default="{}")
+    crm_then: str = _text(default="{}")
+    written_version: int | None = None
+    gone: bool = False
+    linked_at: datetime | None = _moment()
+
+
+class ChangeRow(SQLModel, table=True):
+    """One record that needs attention: the outbox. At most one row a record; it is deleted when it is settled."""
+
+    __tablename__ = "change"
+    __table_args__ = (
+        sa.UniqueConstraint("kind", "record_id"),
+        sa.Index("ix_change_due", "state", "lane", "next_at"),
+        {"sqlite_autoincrement": True},
+    )
+    id: int | None = _id(default=None, primary_key=True)
+    kind: str
+    record_id: int = _id()
+    lane: int = 1
+    state: str = "due"
+    generation: int = 1
+    fence: int = 0
+    lease_until: datetime | None = _moment()
+    attempts: int = 0
+    alone: bool = False
+    opened_at: datetime | None = _moment()
+    next_at: datetime | None = _moment()
+    hold_key: str | None = Field(default=None, index=True)
+    error: str | None = _text(default=None)
+    intent: str | None = _text(default=None)
+
+
+class HoldRow(SQLModel, table=True):
+    """One thing that waits for a person, however many records hang on it."""
+
+    __tablename__ = "hold"
+    key: str = Field(primary_key=True)
+    kind: str
+    words: str = _text()
+    since: datetime | None = _moment()
+
+
+class ExclusionRow(SQLModel, table=True):
+    """A record that the mapping leaves out, and why."""
+
+    __tablename__ = "exclusion"
+    kind: str = Field(primary_key=True)
+    record_id: int = _id(primary_key=True)
+    reason: str
+
+
+class DeletionRow(SQLModel, table=True):
+    """A linked person that went missing in the CRM, for the brake. ``at`` is the vendor's time."""
+
+    __tablename__ = "deletion"
+    crm_id: int = _id(primary_key=True)
+    outreach_id: int = _id()
+    at: datetime | None = _moment(index=True)
+    approved: bool = False
+
+
+class CursorRow(SQLModel, table=True):
+    """How far a stream has been read. ``next_link``, ``place_*`` and ``run_*`` belong to the run under way."""
+
+    __tablename__ = "cursor"
+    stream: str = Field(primary_key=True)
+    watermark: datetime | None = _moment()
+    primed_at: datetime | None = _moment()
+    polls: int = 0
+    next_link: str | None = _text(default=None)
+    place_at: datetime | None = _moment()
+    place_id: int | None = _id(default=None)
+    run_began: datetime | None = _moment()
+    run_newest: datetime | None = _moment()
+    lease_until: datetime | None = _moment()
+    fence: int = 0
+    polled_at: datetime | None = _moment()
+    next_at: datetime | None = _moment()
+    trouble: str | None = _text(default=None)
+
+
+class HistoryRow(SQLModel, table=True):
+    """One write and why it was made. ``before`` and ``after`` are JSON by CRM field or Outreach attribute."""
+
+    __tablename__ = "history"
+    __table_args__ = (sa.Index("ix_history_record", "kind", "outreach_id"), {"sqlite_autoincrement": True})
+    id: int | None = _id(default=None, primary_key=True)
+    at: datetime | None = _moment()
+    kind: str
+    outreach_id: int = _id()
+    crm_id: int | None = _id(default=None)
+    system: str
+    action: str
+    before: str = _text(default="{}")
+    after: str = _text(default="{}")
+    why: str = _text(default="")
+    mapping_version: str
+
+
+class LatchRow(SQLModel, table=True):
+    """An opt-out remembered for ever under one name of the person: prospect id, person id or keyed hash of an address."""
+
+    __tablename__ = "latch"
+    key_kind: str = Field(primary_key=True)
+    key: str = Field(primary_key=True)
+    since: datetime | None = _moment()
+    evidence: str = _text()
+
+
+class TokenRow(SQLModel, table=True):
+    """The OAuth pair of one vendor, encrypted. ``previous`` is kept for one try (facts, delivery C.1)."""
+
+    __tablename__ = "token"
+    vendor: str = Field(primary_key=True)
+    sealed: str = _text()
+    previous: str | None = _text(default=None)
+    expires_at: datetime | None = _moment()
+    seeds: str = _text(default="[]")
+    lease_until: datetime | None = _moment()
+    fence: int = 0
+    minted_at: datetime | None = _moment()
+
+
+class CallRow(SQLModel, table=True):
+    """Calls made to one vendor in one hour, by lane."""
+
+    __tablename__ = "call"
+    system: str = Field(primary_key=True)
+    lane: str = Field(primary_key=True)
+    hour: datetime = Field(sa_type=Moment, primary_key=True)  # type: ignore[call-overload]
+    calls: int = 0
+
+
+class RunRow(SQLModel, table=True):
+    """One foreground pass and its report, as JSON."""
+
+    __tablename__ = "run"
+    id: str = Field(primary_key=True)
+    began_at: datetime | None = _moment()
+    ended_at: datetime | None = _moment()
+    mapping_version: str
+    report: str = _text(default="{}")
+
+
+class MetaRow(SQLModel, table=True):
+    """A few facts about the store itself: the key it was sealed with, what is known of the CRM's fields."""
+
+    __tablename__ = "meta"
+    key: str = Field(primary_key=True)
+    value: str = _text()

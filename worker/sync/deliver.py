@@ -1,0 +1,222 @@
+"""Carry writes out in the CRM in batches, and find out what became of each: applied, refused, overtaken, gone or uncertain.
+
+One bad record never takes its neighbours with it. A refused field is left out and the rest written; a batch that fails as a
+whole is split; an object without a reply is looked up before anything else is done with it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from worker.core import errors, transforms
+from worker.core.records import System
+from worker.core.transforms import Compare
+from worker.remote.workbooks import Applied, Refused, Stale, Write
+from worker.sync import identify
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping as Dict, Sequence
+
+    from worker.core.records import Kind, Snapshot, Value
+    from worker.remote.workbooks import Outcome, Workbooks
+
+ROUNDS = 6
+UNCERTAIN_WAIT_S = 10.0
+"""How long an object that was neither confirmed nor found is left before it is looked up again: the CRM's index may lag."""
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One write. ``key`` is whose change it is; ``vital`` are fields that must get through whatever else is refused."""
+
+    key: int
+    write: Write
+    error_field: str | None = None
+    vital: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """What became of a job.
+
+    ``fields`` is what was sent, or made of it on save, ``refused`` the vendor's words by field (``""``: the record as a
+    whole). ``trouble`` says what to do when it was not applied; ``fresh`` is a newer copy that was read on the way.
+    """
+
+    key: int
+    crm_id: int | None = None
+    version: int | None = None
+    fields: Dict[str, Value] = field(default_factory=dict)
+    refused: Dict[str, str] = field(default_factory=dict)
+    trouble: errors.OutbookError | None = None
+    fresh: Snapshot | None = None
+
+    @property
+    def applied(self) -> bool:
+        """Tell whether the CRM holds the write, perhaps less some refused fields."""
+        return self.crm_id is not None
+
+
+@dataclass(frozen=True, slots=True)
+class Desk:
+    """Where the writes of one kind go. ``lacks`` is asked at a refusal whether the CRM lacks that field or label."""
+
+    crm: Workbooks
+    kind: Kind
+    reference: str
+    columns: tuple[str, ...]
+    lacks: Callable[[str], bool] = lambda _: False
+
+
+def carry_out(jobs: Sequence[Job], desk: Desk) -> dict[int, Receipt]:
+    """Carry jobs out, at most a hundred, and return a receipt for each. Raise only if nothing at all was sent."""
+    receipts: dict[int, Receipt] = {}
+    refused: dict[int, dict[str, str]] = {}
+    pending = list(jobs)
+    for _ in range(ROUNDS):
+        if not pending:
+            break
+        outcomes = _send(pending, desk)
+        again: list[Job] = []
+        doubtful: list[tuple[Job, Outcome]] = []
+        for job, outcome in zip(pending, outcomes, strict=True):
+            if isinstance(outcome, Applied):
+                receipts[job.key] = _applied(job, outcome, refused.get(job.key, {}))
+            else:
+                doubtful.append((job, outcome))
+        checked = _look_again([job for job, _ in doubtful], desk) if doubtful else {}
+        for job, outcome in doubtful:
+            receipt = _settled(job, outcome, checked.get(job.key), refused.get(job.key, {}))
+            if receipt is not None:
+                receipts[job.key] = receipt
+            else:
+                again.append(_without_refused(job, outcome, refused, desk))
+        if len(again) == len(pending) > 1 and not _progress(again, pending):
+            return receipts | _split(again, desk, refused)
+        pending = again
+    for job in pending:
+        receipts[job.key] = _given_up(job, refused.get(job.key, {}))
+    return receipts
+
+
+def _send(jobs: Sequence[Job], desk: Desk) -> list[Outcome]:
+    return desk.crm.write(desk.kind, [job.write for job in jobs], reference_field=desk.reference)
+
+
+def _applied(job: Job, outcome: Applied, refused: Dict[str, str]) -> Receipt:
+    made_of_it = {name: value for name, value in outcome.fields.items() if name in job.write.fields}
+    return Receipt(job.key, outcome.id, outcome.version, {**job.write.fields, **made_of_it}, _words(refused))
+
+
+def _words(refused: Dict[str, str]) -> dict[str, str]:
+    return {name: words for name, words in refused.items() if words}
+
+
+def _look_again(jobs: Sequence[Job], desk: Desk) -> dict[int, Snapshot]:
+    """Read back what was not confirmed: updates by id, tombstones included; creates by their reference."""
+    updates = {job.write.id: job.key for job in jobs if job.write.id}
+    found = identify.read_by_id(desk.crm, desk.kind, updates, desk.columns)
+    checked = {updates[crm_id]: one for crm_id, one in found.items()}
+    creates = {job.write.reference: job.key for job in jobs if not job.write.id and job.write.reference}
+    if creates and desk.reference in desk.columns:
+        filters = [(desk.reference, "eq", ",".join(sorted(creates)))]
+        for one in identify.read_all(desk.crm, desk.kind, filters, match="and", columns=desk.columns):
+            key = creates.get(str(one.fields.get(desk.reference) or ""))
+            if key is not None:
+                checked.setdefault(key, one)
+    return checked
+
+
+def _settled(job: Job, outcome: Outcome, seen: Snapshot | None, refused: Dict[str, str]) -> Receipt | None:
+    """Return the receipt of an object that was not confirmed, or None if it is to be sent again."""
+    if job.write.id == 0:
+        return _settled_create(job, outcome, seen, refused)
+    if seen is None:
+        words = f"{job.write.id} is neither visible nor deleted in the CRM"
+        return Receipt(job.key, trouble=errors.Unreadable(words, system=System.CRM))
+    if seen.deleted:
+        return Receipt(job.key, trouble=errors.StaleVersion("deleted in the CRM", system=System.CRM), fresh=seen)
+    if seen.version != job.write.version:
+        if not isinstance(outcome, Refused) and _holds(seen, job.write.fields):
+            return Receipt(job.key, seen.ref.id, seen.version, {**job.write.fields, **_kept(seen, job)}, _words(refused))
+        return Receipt(job.key, trouble=errors.StaleVersion("saved by somebody else", system=System.CRM), fresh=seen)
+    if isinstance(outcome, Stale):
+        return Receipt(job.key, trouble=errors.StaleVersion(outcome.words, system=System.CRM), fresh=seen)
+    return None
+
+
+def _settled_create(job: Job, outcome: Outcome, seen: Snapshot | None, refused: Dict[str, str]) -> Receipt | None:
+    if seen is not None:
+        return Receipt(job.key, seen.ref.id, seen.version, {**job.write.fields, **_kept(seen, job)}, _words(refused))
+    if isinstance(outcome, Refused):
+        return None
+    words = "the CRM did not confirm a new record, and it is not to be found"
+    trouble = errors.Throttled(words, retry_after_s=UNCERTAIN_WAIT_S, system=System.CRM)
+    return Receipt(job.key, trouble=trouble)
+
+
+def _kept(seen: Snapshot, job: Job) -> dict[str, Value]:
+    return {name: seen.fields[name] for name in job.write.fields if name in seen.fields}
+
+
+def _holds(seen: Snapshot, wanted: Dict[str, Value]) -> bool:
+    return all(_alike(seen.fields.get(name), value) for name, value in wanted.items())
+
+
+def _alike(held: Value, sent: Value) -> bool:
+    if isinstance(sent, bool):
+        return transforms.flag(held) == sent
+    kinds = (Compare.TEXT, Compare.DATETIME, Compare.INTEGER)
+    return any(transforms.same(kind, held, sent) for kind in kinds)
+
+
+def _without_refused(job: Job, outcome: Outcome, refused: dict[int, dict[str, str]], desk: Desk) -> Job:
+    """Return the job less what the CRM refused, with the vendor's words for the person's own error field."""
+    if not isinstance(outcome, Refused):
+        return job
+    named = {name: words for name, words in outcome.errors.items() if name in job.write.fields}
+    known = refused.setdefault(job.key, {})
+    if not named:
+        named = _suspects(job, " ".join(outcome.errors.values()), known)
+    for name, words in named.items():
+        known[name] = "" if desk.lacks(name) else words
+    fields = {name: value for name, value in job.write.fields.items() if name not in known}
+    told = "; ".join(f"{name}: {words}" for name, words in known.items() if words)
+    if told and job.error_field and job.error_field not in known:
+        fields[job.error_field] = told
+    return replace(job, write=replace(job.write, fields=fields))
+
+
+def _suspects(job: Job, words: str, known: Dict[str, str]) -> dict[str, str]:
+    """Name the fields behind a refusal that names none: those it mentions, else all but the vital ones.
+
+    The vital ones and the words then still get through, and the rest waits for somebody to mend the record.
+    """
+    spoken = words.lower()
+    open_fields = [name for name in job.write.fields if name not in known and name != job.error_field]
+    mentioned = [name for name in open_fields if name.lower() in spoken]
+    chosen = mentioned or [name for name in open_fields if name not in job.vital]
+    return dict.fromkeys(chosen, words or "refused without a reason")
+
+
+def _progress(again: Sequence[Job], pending: Sequence[Job]) -> bool:
+    return any(new.write.fields.keys() != old.write.fields.keys() for new, old in zip(again, pending, strict=True))
+
+
+def _split(jobs: Sequence[Job], desk: Desk, refused: dict[int, dict[str, str]]) -> dict[int, Receipt]:
+    """Send a batch that failed as a whole in two halves, so that what spoils it ends up alone."""
+    middle = len(jobs) // 2
+    receipts: dict[int, Receipt] = {}
+    for half in (jobs[:middle], jobs[middle:]):
+        for key, receipt in carry_out(half, desk).items():
+            earlier = _words(refused.get(key, {}))
+            receipts[key] = replace(receipt, refused={**earlier, **receipt.refused})
+    return receipts
+
+
+def _given_up(job: Job, refused: Dict[str, str]) -> Receipt:
+    told = "; ".join(f"{name}: {words}" if name else words for name, words in refused.items() if words)
+    if told:
+        return Receipt(job.key, refused=_words(refused), trouble=errors.InvalidField(told, field="", system=System.CRM))
+    return Receipt(job.key, trouble=errors.RemoteDown("the CRM confirmed nothing", system=System.CRM))

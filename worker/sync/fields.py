@@ -1,0 +1,136 @@
+"""What the mapping names and the CRM lacks: found at start, hourly and at the first refusal; one entry a field.
+
+It is no record's fault: the writing of that field stops for everybody, the rest flows, and everyone follows by themselves once
+it is mended.
+"""
+
+from __future__ import annotations
+
+import difflib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from worker.core import errors
+from worker.core.mapping import Computed
+from worker.core.records import Kind
+from worker.store import outbox
+from worker.sync import streams
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping as Dict, Sequence
+    from datetime import datetime
+
+    from worker.core.mapping import Mapping
+    from worker.remote.workbooks import FieldInfo, Workbooks
+    from worker.store.database import Store
+
+KINDS = (Kind.PERSON, Kind.CRM_TASK)
+FIELD, LABEL = "field", "label"
+
+
+@dataclass(frozen=True, slots=True)
+class Lack:
+    """One field that cannot be written: ``what`` is FIELD if the CRM has no such field, LABEL if its picklist lacks one."""
+
+    field: str
+    what: str
+    words: str
+
+    @property
+    def key(self) -> str:
+        """The key of its entry."""
+        return f"{self.what}:{self.field}"
+
+
+def check(*, store: Store, crm: Workbooks, mapping: Mapping, now: datetime) -> list[Lack]:
+    """Compare the mapping with the CRM's metadata and keep the entries in step; return what is lacking.
+
+    Where the CRM does not show its metadata, one person is read instead: a column that it leaves out is a field it lacks.
+    """
+    lacks = find(crm, mapping)
+    with store.write() as db:
+        known = {row.key for kind in (FIELD, LABEL) for row in outbox.holds(db, kind)}
+        for lack in lacks:
+            outbox.post_hold(db, key=lack.key, kind=lack.what, words=lack.words, now=now)
+        mended = known - {lack.key for lack in lacks}
+        if mended:
+            outbox.lift(db, mended, now)
+            outbox.open_all(db, Kind.PROSPECT, now=now)
+            outbox.wake_everything(db, Kind.TASK, now)
+    return lacks
+
+
+def post(store: Store, lack: Lack, now: datetime) -> None:
+    """Stop the writing of one field from now on."""
+    with store.write() as db:
+        outbox.post_hold(db, key=lack.key, kind=lack.what, words=lack.words, now=now)
+
+
+def find(crm: Workbooks, mapping: Mapping) -> list[Lack]:
+    """Return every mapped field and label that the CRM lacks, by its metadata."""
+    metadata = crm.metadata(KINDS)
+    if metadata is None or not metadata.get(Kind.PERSON):
+        return list(_unshown(crm, mapping))
+    lacks: list[Lack] = []
+    for kind in KINDS:
+        known = metadata.get(kind)
+        if known:
+            lacks += _missing(kind, known, mapping)
+            lacks += _unlabelled(kind, known, mapping, crm)
+    return lacks
+
+
+def wanted(kind: Kind, mapping: Mapping) -> tuple[str, ...]:
+    """Return the fields of one kind of CRM record that the mapping writes."""
+    if kind is Kind.PERSON:
+        return tuple(line.crm for line in mapping.fields)
+    return (mapping.task.reference,)
+
+
+def _missing(kind: Kind, known: Dict[str, FieldInfo], mapping: Mapping) -> Iterator[Lack]:
+    for name in wanted(kind, mapping):
+        # Fields of an association, such as main_location[email], are told by the association's own type, if at all.
+        if name not in known and "[" not in name:
+            near = difflib.get_close_matches(name, list(known), n=1, cutoff=0.8)
+            hint = f"; did you mean '{near[0]}'?" if near else ""
+            what = "people" if kind is Kind.PERSON else "tasks"
+            yield Lack(name, FIELD, f"the CRM has no field '{name}' on {what}{hint}")
+
+
+def _unlabelled(kind: Kind, known: Dict[str, FieldInfo], mapping: Mapping, crm: Workbooks) -> Iterator[Lack]:
+    for name, labels in _labelled(kind, mapping):
+        info = known.get(name)
+        if info is None or info.picklist_id is None or info.unrestricted:
+            continue
+        offered = crm.picklist(info.picklist_id)
+        if not offered:
+            continue  # an empty list is more likely one that we may not read than one that takes nothing
+        absent = [label for label in labels if label not in offered]
+        if absent:
+            yield Lack(name, LABEL, "; ".join(_words(label, info.title or name, offered) for label in absent))
+
+
+def _labelled(kind: Kind, mapping: Mapping) -> Iterator[tuple[str, Sequence[str]]]:
+    line = mapping.field_of(Computed.SEQUENCE_STATE)
+    if kind is Kind.PERSON and line:
+        yield line.crm, tuple(mapping.labels.values())
+    if kind is Kind.CRM_TASK:
+        yield "activity_status", (mapping.task.status,)
+
+
+def _words(label: str, title: str, offered: Sequence[str]) -> str:
+    near = difflib.get_close_matches(label, list(offered), n=1, cutoff=0.5)
+    return f"'{label}' is not in {title}" + (f"; did you mean '{near[0]}'?" if near else "")
+
+
+def _unshown(crm: Workbooks, mapping: Mapping) -> Iterator[Lack]:
+    for kind in KINDS:
+        columns = streams.columns(kind, mapping)
+        try:
+            page = crm.page(kind, columns=columns, filters=[], sort=("id",), limit=1)
+        except errors.RecordFault:
+            continue
+        for one in page.snapshots:
+            for name in wanted(kind, mapping):
+                if name not in one.fields:
+                    yield Lack(name, FIELD, f"the CRM shows no field '{name}'")

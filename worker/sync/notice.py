@@ -1,0 +1,175 @@
+"""What a page means: the mirror brought up to date, opt-outs latched, and a change opened for every record it concerns."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from worker.core import plan, states, tasks, transforms
+from worker.core.mapping import PERSON_ADDRESSES
+from worker.core.records import Kind
+from worker.store import links, mirror, outbox
+from worker.store.outbox import Lane
+from worker.sync import streams
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from datetime import datetime
+
+    import sqlalchemy as sa
+
+    from worker.core.mapping import Mapping
+    from worker.core.records import Snapshot
+    from worker.store.links import Name, Names
+    from worker.store.mirror import Moved
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """How many records of a page moved, and how many changes that opened."""
+
+    moved: int
+    queued: int
+
+
+def keep(
+    db: sa.Connection, stream: Kind, snapshots: Sequence[Snapshot], *, mapping: Mapping, names: Names, now: datetime
+) -> Told:
+    """Store a page and open what follows from it, in the caller's transaction."""
+    moved = mirror.save(db, stream, streams.all_seen(snapshots, mapping))
+    if not moved:
+        return Told(0, 0)
+    if stream in {Kind.SEQUENCE, Kind.STEP}:
+        relation = "sequence" if stream is Kind.SEQUENCE else "sequenceStep"
+        return Told(len(moved), outbox.open_everyone_in(db, relation, [one.after.ref.id for one in moved], now=now))
+    if stream is Kind.PROSPECT:
+        queued = _prospects(db, moved, names=names, now=now)
+    elif stream is Kind.STATE:
+        queued = _states(db, moved, mapping=mapping, names=names, now=now)
+    elif stream is Kind.TASK:
+        queued = _tasks(db, moved, mapping=mapping, now=now)
+    elif stream is Kind.PERSON:
+        queued = _people(db, moved, mapping=mapping, names=names, now=now)
+    else:
+        queued = _crm_tasks(db, moved, now=now)
+    return Told(len(moved), queued)
+
+
+def _prospects(db: sa.Connection, moved: Sequence[Moved], *, names: Names, now: datetime) -> int:
+    latches: list[tuple[Name, str]] = []
+    urgent: set[int] = set()
+    for one in moved:
+        told = plan.prospect_opted_out(one.after.fields)
+        if not told:
+            continue
+        record_id = one.after.ref.id
+        told_names = names.of(prospect=record_id, person=None, addresses=transforms.addresses(one.after, ("emails",)))
+        latches += [(name, f"prospect's {told}") for name in told_names]
+        if one.before is None or not plan.prospect_opted_out(one.before.fields):
+            urgent.add(record_id)
+    links.latch(db, latches, now)
+    calm = {one.after.ref.id for one in moved} - urgent
+    outbox.open_changes(db, Kind.PROSPECT, urgent, lane=Lane.OPT_OUT, now=now)
+    return len(urgent) + outbox.open_changes(db, Kind.PROSPECT, calm, lane=Lane.EDIT, now=now)
+
+
+def _states(db: sa.Connection, moved: Sequence[Moved], *, mapping: Mapping, names: Names, now: datetime) -> int:
+    whose: set[int] = set()
+    urgent: set[int] = set()
+    latches: list[tuple[Name, str]] = []
+    stepped: list[int] = []
+    for one in moved:
+        state, prospect_id = one.after, one.after.relations.get("prospect")
+        for relations in (state.relations, one.before.relations if one.before else {}):
+            owner = relations.get("prospect")
+            if owner is not None:
+                whose.add(owner)
+        if prospect_id is None:
+            words = f"sequence state {state.ref.id} does not tell its prospect"
+            outbox.post_hold(db, key=f"unreadable:{state.ref}", kind="unreadable", words=words, now=now)
+            continue
+        if mapping.words.get(str(state.fields.get("state"))) is states.Label.OPTED_OUT:
+            urgent.add(prospect_id)
+            evidence = f"sequence state {state.ref.id} is {state.fields.get('state')}"
+            latches += [(name, evidence) for name in names.of(prospect=prospect_id, person=None, addresses=())]
+        if one.before and one.before.relations.get("sequenceStep") != state.relations.get("sequenceStep"):
+            stepped.append(state.ref.id)
+    links.latch(db, latches, now)
+    outbox.open_changes(db, Kind.PROSPECT, urgent, lane=Lane.OPT_OUT, now=now)
+    queued = len(urgent) + outbox.open_changes(db, Kind.PROSPECT, whose - urgent, lane=Lane.EDIT, now=now)
+    return queued + _look_for_gone(db, stepped, now=now)
+
+
+def _look_for_gone(db: sa.Connection, state_ids: Iterable[int], *, now: datetime) -> int:
+    """A task that was still open when its state moved to another step may have been skipped: look it up by id."""
+    waiting = mirror.related(db, Kind.TASK, "sequenceState", state_ids)
+    open_tasks = [task.ref.id for found in waiting.values() for task in found if tasks.is_open(task)]
+    return outbox.open_changes(db, Kind.TASK, open_tasks, lane=Lane.EDIT, now=now)
+
+
+def _tasks(db: sa.Connection, moved: Sequence[Moved], *, mapping: Mapping, now: datetime) -> int:
+    anything = states.SequenceView.unseen(0)
+    signalled = [
+        one.after.ref.id
+        for one in moved
+        if of_a_sequence(one.after)
+        and tasks.skipped_by(tasks.TaskView(one.after, sequence=anything, step=None), mapping) is not None
+    ]
+    written = links.load(db, Kind.TASK, signalled)
+    return outbox.open_changes(db, Kind.TASK, set(signalled) - set(written), lane=Lane.EDIT, now=now)
+
+
+def of_a_sequence(task: Snapshot) -> bool:
+    """Tell whether a task belongs to a sequence."""
+    return any(task.relations.get(relation) is not None for relation in ("sequence", "sequenceState", "sequenceStep"))
+
+
+def _people(db: sa.Connection, moved: Sequence[Moved], *, mapping: Mapping, names: Names, now: datetime) -> int:
+    by_id = {one.after.ref.id: one for one in moved}
+    linked = links.of_crm(db, Kind.PROSPECT, by_id)
+    _deletions(db, {crm: link.outreach_id for crm, link in linked.items() if not link.gone}, by_id, now=now)
+    urgent: set[int] = set()
+    latches: list[tuple[Name, str]] = []
+    for crm_id, one in by_id.items():
+        if not streams.no_email(one.after, mapping):
+            continue
+        link = linked.get(crm_id)
+        addresses = transforms.addresses(one.after, PERSON_ADDRESSES)
+        known = names.of(prospect=link.outreach_id if link else None, person=crm_id, addresses=addresses)
+        latches += [(name, "No Email in the CRM") for name in known]
+        if link and (one.before is None or not streams.no_email(one.before, mapping)):
+            urgent.add(link.outreach_id)
+    links.latch(db, latches, now)
+    calm = {link.outreach_id for link in linked.values()} | _strangers(db, by_id, set(linked))
+    outbox.open_changes(db, Kind.PROSPECT, urgent, lane=Lane.OPT_OUT, now=now)
+    return len(urgent) + outbox.open_changes(db, Kind.PROSPECT, calm - urgent, lane=Lane.EDIT, now=now)
+
+
+def _deletions(db: sa.Connection, linked: dict[int, int], by_id: dict[int, Moved], *, now: datetime) -> None:
+    """Count linked people that went missing, for the brake, and forget those that somebody brought back."""
+    gone = {crm: (prospect, by_id[crm].after.updated_at or now) for crm, prospect in linked.items() if by_id[crm].after.deleted}
+    links.missing(db, gone)
+    back = [crm for crm, one in by_id.items() if one.before and one.before.deleted and not one.after.deleted]
+    links.restored(db, back)
+
+
+def _strangers(db: sa.Connection, by_id: dict[int, Moved], linked: set[int]) -> set[int]:
+    """Return the prospects that an unlinked person could belong to, by reference or by an address it has or had."""
+    strangers = {crm: one for crm, one in by_id.items() if crm not in linked}
+    found = set(mirror.references(db, Kind.PERSON, strangers).values())
+    addresses: set[str] = set()
+    for one in strangers.values():
+        for snapshot in (one.before, one.after):
+            if snapshot is not None:
+                addresses |= transforms.addresses(snapshot, PERSON_ADDRESSES)
+    for prospects in mirror.holders(db, Kind.PROSPECT, addresses).values():
+        found |= prospects
+    return set(mirror.load(db, Kind.PROSPECT, found))
+
+
+def _crm_tasks(db: sa.Connection, moved: Sequence[Moved], *, now: datetime) -> int:
+    gone = [one.after.ref.id for one in moved if one.after.deleted]
+    linked = links.of_crm(db, Kind.TASK, gone)
+    return outbox.open_changes(
+        db, Kind.TASK, [link.outreach_id for link in linked.values() if not link.gone], lane=Lane.EDIT, now=now
+    )

@@ -1,0 +1,228 @@
+"""Poll: a stream, page by page, into the mirror, with a change for whatever moved. One transaction a page.
+
+A run starts at the watermark less the overlap and goes to its end; the watermark moves only there. What dies in between goes
+on from the page after the last one committed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from worker.core import cursor, errors, transforms
+from worker.core.records import Kind, System
+from worker.remote.base import LinkRefused
+from worker.store import cursors, mirror, outbox
+from worker.sync import notice, streams
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from datetime import datetime
+
+    import sqlalchemy as sa
+
+    from worker.core.mapping import Mapping
+    from worker.core.records import Snapshot
+    from worker.remote.base import Page
+    from worker.store.cursors import Reading
+    from worker.store.database import Store
+    from worker.store.links import Names
+    from worker.sync.streams import Remotes
+
+CRM_PAGE = 100
+WHOLE = frozenset({Kind.SEQUENCE})
+"""Read whole each time: whether enabling a sequence moves its ``updatedAt`` is unproven, and a page holds a thousand."""
+
+
+ESSENTIAL = {Kind.STATE: ("state", "prospect", "sequence")}
+"""Without these a record says nothing; a relation without data has been seen (facts, outreach-api 2)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Polled:
+    """What one run of one stream brought. ``busy``: somebody else is reading it."""
+
+    stream: Kind
+    read: int = 0
+    moved: int = 0
+    queued: int = 0
+    busy: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _Step:
+    """A page on its way into the store, and where the run stands after it."""
+
+    page: Page
+    reading: Reading
+    last: bool
+
+
+def poll(
+    stream: Kind,
+    *,
+    store: Store,
+    remotes: Remotes,
+    mapping: Mapping,
+    names: Names,
+    now: Callable[[], datetime],
+    on_page: Callable[[Polled], None] = lambda _: None,
+) -> Polled:
+    """Read a stream to its end. Raise :class:`errors.Transient` or :class:`errors.Halt`, with what was read kept."""
+    with store.write() as db:
+        reading = cursors.lease(db, stream, now())
+    if reading is None:
+        return Polled(stream, busy=True)
+    read = _outreach_page if stream.system is System.OUTREACH else _crm_page
+    total = Polled(stream)
+    try:
+        while True:
+            lacking = _lacking(store)
+            step = read(reading, remotes=remotes, mapping=mapping, lacking=lacking)
+            page = _complete(step.page, stream, store=store, remotes=remotes, mapping=mapping)
+            with store.write() as db:
+                told = notice.keep(db, stream, page.snapshots, mapping=mapping, names=names, now=now())
+                if not _advance(db, step, now()):
+                    raise errors.RemoteDown(f"lost the lease on {stream.value} to another process")
+            total = replace(
+                total, read=total.read + len(page.snapshots), moved=total.moved + told.moved, queued=total.queued + told.queued
+            )
+            on_page(total)
+            if step.last:
+                return total
+            reading = step.reading
+    except errors.OutbookError as error:
+        refused = isinstance(error, errors.RecordFault | errors.ContractBroken | LinkRefused)
+        with store.write() as db:
+            cursors.leave(db, reading, error.words, restart=refused)
+        if isinstance(error, errors.RecordFault):
+            raise errors.RemoteDown(error.words, system=stream.system) from error
+        raise
+    except BaseException:
+        with store.write() as db:
+            cursors.leave(db, reading, "interrupted")
+        raise
+
+
+def _advance(db: sa.Connection, step: _Step, now: datetime) -> bool:
+    reading = step.reading
+    if not step.last:
+        return cursors.step(
+            db,
+            reading,
+            now,
+            next_link=reading.next_link,
+            place_at=reading.place_at,
+            place_id=reading.place_id,
+            run_began=reading.run_began,
+            run_newest=reading.run_newest,
+        )
+    began = reading.run_began or step.page.server_time
+    newest = reading.run_newest
+    if reading.stream.system is System.CRM and not reading.primed:
+        newest = began  # the load was sorted by id: what changed while it ran is read by the delta from its beginning
+    mark = cursor.advance(reading.watermark, newest, began)
+    return cursors.finish(db, reading, watermark=mark, now=now)
+
+
+def _outreach_page(reading: Reading, *, remotes: Remotes, mapping: Mapping, lacking: frozenset[str]) -> _Step:  # noqa: ARG001
+    since = None if reading.stream in WHOLE else cursor.begin(reading.watermark, reading.polls)
+    page = remotes.outreach.page(
+        reading.stream,
+        attributes=streams.attributes(reading.stream, mapping),
+        relations=streams.relations(reading.stream),
+        since=since,
+        link=reading.next_link,
+    )
+    moved = replace(_later(reading, page), next_link=page.next)
+    return _Step(page, moved, last=page.next is None)
+
+
+def _crm_page(reading: Reading, *, remotes: Remotes, mapping: Mapping, lacking: frozenset[str]) -> _Step:
+    columns = streams.columns(reading.stream, mapping, lacking)
+    whole = reading.watermark is None
+    filters, match = _by_id(reading) if whole else _by_time(reading)
+    if reading.stream is Kind.CRM_TASK:
+        if mapping.task.reference in lacking:
+            filters = [("id", "eq", "0")]  # without the field no task can be ours; the stream still counts as read
+            match = "and"
+        else:
+            filters = [*filters, (mapping.task.reference, "not_blank", "")]
+            match = f"({match}) AND {len(filters)}" if match != "and" else "and"
+    page = remotes.crm.page(
+        reading.stream,
+        columns=columns,
+        filters=filters,
+        match=match,
+        sort=("id",) if whole else ("updated_at", "id"),
+        limit=CRM_PAGE,
+    )
+    moved = _later(reading, page)
+    if page.snapshots:
+        last = page.snapshots[-1]
+        if (moved.place_at, moved.place_id) == (last.updated_at, last.ref.id):
+            raise errors.ContractBroken("the CRM's paging does not move", system=System.CRM)
+        moved = replace(moved, place_at=last.updated_at, place_id=last.ref.id)
+    # The first load ends with an empty page only: a short one may just be a page of which some rows may not be seen.
+    done = not page.snapshots if whole else len(page.snapshots) < CRM_PAGE
+    return _Step(page, moved, last=done)
+
+
+def _by_id(reading: Reading) -> tuple[list[tuple[str, str, str]], str]:
+    return [("id", "gt", str(reading.place_id or 0))], "and"
+
+
+def _by_time(reading: Reading) -> tuple[list[tuple[str, str, str]], str]:
+    """Read on after the last place: by change time, then by id inside one second. Deletions come in the same query."""
+    either = [("is_deleted", "true", ""), ("is_deleted", "false", "")]
+    if reading.place_at is None:
+        since = cursor.begin(reading.watermark, reading.polls)
+        at = transforms.crm_time(since) if since else ""
+        return [("updated_at", "ge", at), *either], "1 AND (2 OR 3)"
+    at = transforms.crm_time(reading.place_at)
+    here = [("updated_at", "gt", at), ("updated_at", "eq", at), ("id", "gt", str(reading.place_id))]
+    return [*here, *either], "(1 OR (2 AND 3)) AND (4 OR 5)"
+
+
+def _later(reading: Reading, page: Page) -> Reading:
+    seen = [snapshot.updated_at for snapshot in page.snapshots if snapshot.updated_at is not None]
+    newest = max([*seen, *([reading.run_newest] if reading.run_newest else [])], default=None)
+    return replace(reading, run_began=reading.run_began or page.server_time, run_newest=newest)
+
+
+def _lacking(store: Store) -> frozenset[str]:
+    """Return the columns that the CRM does not have, so that no read names one."""
+    with store.read() as db:
+        return frozenset(row.key.partition(":")[2] for row in outbox.holds(db, "field"))
+
+
+def _complete(page: Page, stream: Kind, *, store: Store, remotes: Remotes, mapping: Mapping) -> Page:
+    """Return the page with what a record did not tell: asked for by id once, else as the mirror last saw it."""
+    needed = ESSENTIAL.get(stream, ())
+    ids = [one.ref.id for one in page.snapshots if any(n not in one.fields and n not in one.relations for n in needed)]
+    if not ids:
+        return page
+    found = remotes.outreach.by_ids(
+        stream, ids, attributes=streams.attributes(stream, mapping), relations=streams.relations(stream)
+    )
+    again = {one.ref.id: one for one in found}
+    with store.read() as db:
+        known = mirror.load(db, stream, ids)
+    filled = {record_id: known.get(record_id) for record_id in ids}
+    return replace(
+        page,
+        snapshots=[
+            _filled(again.get(one.ref.id, one), filled[one.ref.id]) if one.ref.id in filled else one
+            for one in page.snapshots
+        ],
+    )
+
+
+def _filled(snapshot: Snapshot, known: Snapshot | None) -> Snapshot:
+    if known is None:
+        return snapshot
+    return replace(
+        snapshot,
+        fields={**known.fields, **snapshot.fields},
+        relations={**known.relations, **snapshot.relations},
+    )

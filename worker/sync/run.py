@@ -1,0 +1,252 @@
+"""One pass: poll both sides, apply until nothing is due, look at what our own writes caused, until that is nothing.
+
+The foreground's `outbook sync` is this loop; the workers do the same through the same functions, one message at a time.
+"""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from worker.core import errors, plan
+from worker.core.records import Kind, System
+from worker.store import cursors, links, outbox, runs
+from worker.sync import apply, fields, gather, skips
+from worker.sync.poll import poll
+from worker.sync.tally import Tally
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from datetime import datetime
+
+    from worker.sync.apply import Applier
+    from worker.sync.poll import Polled
+
+ROUNDS = 20
+"""How often a pass may cause itself more work before that is taken for a loop."""
+ECHOES = {
+    System.CRM: (Kind.PERSON, Kind.CRM_TASK),
+    System.OUTREACH: (Kind.PROSPECT, Kind.STATE, Kind.TASK),
+}
+"""Where our own writes show."""
+
+
+@dataclass(slots=True)
+class Report:
+    """What a pass did; ``as_json`` is the contract's shape (section 4)."""
+
+    run_id: str
+    mapping_version: str
+    began_at: datetime
+    seconds: float = 0.0
+    polled: dict[str, int] = field(default_factory=dict)
+    queued: int = 0
+    tally: Tally = field(default_factory=Tally)
+    counts: outbox.Counts = field(default_factory=outbox.Counts)
+    excluded: int = 0
+    calls: dict[str, int] = field(default_factory=dict)
+    troubles: list[str] = field(default_factory=list)
+    halt: errors.Halt | None = None
+    would_write: list[dict[str, Any]] | None = None
+
+    @property
+    def converged(self) -> bool:
+        """Tell whether nothing is left to do, and everything was looked at."""
+        return self.counts.open == 0 and not self.troubles and self.halt is None
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the report as JSON data."""
+        tally, counts = self.tally, self.counts
+        told: dict[str, Any] = {
+            "run_id": self.run_id,
+            "mapping_version": self.mapping_version,
+            "converged": self.converged,
+            "seconds": round(self.seconds, 3),
+            "polled": self.polled,
+            "queued": self.queued,
+            "failed": counts.dead,
+            "new_failed": tally.new_failed,
+            "deferred": counts.deferred + counts.due + counts.leased,
+            "held": counts.holds,
+            "held_back": counts.kept,
+            "held_back_opt_outs": counts.kept_opt_outs,
+            "excluded": self.excluded,
+            "overwritten": tally.overwritten,
+            "paused": False,
+            "crm": {
+                "created": tally.created,
+                "updated": tally.updated,
+                "recreated": tally.recreated,
+                "unchanged": tally.unchanged,
+                "tasks_cancelled": tally.tasks_cancelled,
+                "opted_out": tally.crm_opted_out,
+            },
+            "outreach": {
+                "created": tally.outreach_created,
+                "updated": tally.outreach_updated,
+                "opted_out": tally.outreach_opted_out,
+                "actions": 0,
+            },
+            "calls": {system.value if system is System.OUTREACH else "workbooks": 0 for system in System} | self.calls,
+        }
+        if self.troubles:
+            told["troubles"] = self.troubles
+        if self.would_write is not None:
+            told["plan"] = self.would_write
+        return told
+
+
+@dataclass(frozen=True, slots=True)
+class Pass:
+    """How a pass runs: the clock, patience, and who is told of progress."""
+
+    on: Applier
+    sleep: Callable[[float], None]
+    calls: Callable[[], dict[str, int]]
+    wait_s: float = 30.0
+    dry_run: bool = False
+    full: bool = False
+    on_poll: Callable[[Kind, Polled], None] = lambda _kind, _polled: None
+    on_apply: Callable[[Tally, int], None] = lambda _tally, _left: None
+    flush: Callable[[], None] = lambda: None
+
+
+def run(this: Pass) -> Report:
+    """Make one pass and return its report; a halt is in the report, with everything before it kept."""
+    on = this.on
+    report = Report(uuid.uuid4().hex, on.mapping.version, on.now(), polled={kind.value: 0 for kind in cursors.STREAMS})
+    with on.store.write() as db:
+        outbox.unkeep(db)
+        if this.full:
+            cursors.rewind(db)
+        runs.begin(db, report.run_id, report.mapping_version, report.began_at)
+    try:
+        _settle(this, report)
+    except errors.Halt as halt:
+        report.halt = halt
+        report.troubles.append(halt.words)
+    except errors.Transient as error:
+        report.troubles.append(error.words)
+    finally:
+        this.flush()
+        report.calls = this.calls()
+        report.seconds = (on.now() - report.began_at).total_seconds()
+        with on.store.write() as db:
+            report.counts = outbox.count(db, on.now())
+            report.excluded = links.excluded(db)
+            runs.end(db, report.run_id, on.now(), report.as_json())
+    return report
+
+
+def _settle(this: Pass, report: Report) -> None:
+    on = this.on
+    fields.check(store=on.store, crm=on.remotes.crm, mapping=on.mapping, now=on.now())
+    kinds: Iterable[Kind] = cursors.STREAMS
+    patience = this.wait_s
+    for number in range(ROUNDS):
+        patience = _poll(this, report, kinds, first=number == 0, patience=patience)
+        with on.store.read() as db:
+            report.queued += outbox.count(db, on.now()).due
+        if this.dry_run:
+            report.would_write = look(on)
+            return
+        wrote, patience = _apply(this, report, patience)
+        kinds = [kind for system, echoes in ECHOES.items() if system in wrote for kind in echoes]
+        if not kinds:
+            return
+    msg = "the pass keeps causing itself work"
+    raise errors.ContractBroken(msg)
+
+
+def _poll(this: Pass, report: Report, kinds: Iterable[Kind], *, first: bool, patience: float) -> float:
+    """Poll streams in the order of a pass; one that cannot be reached is named and the others go on."""
+    on = this.on
+    for kind in kinds:
+        while True:
+            try:
+                polled = poll(
+                    kind,
+                    store=on.store,
+                    remotes=on.remotes,
+                    mapping=on.mapping,
+                    names=on.names,
+                    now=on.now,
+                    on_page=lambda told, kind=kind: this.on_poll(kind, told),  # type: ignore[misc]
+                )
+            except errors.Transient as error:
+                wait = error.retry_after_s if isinstance(error, errors.Throttled) else None
+                if wait is None or wait > patience:
+                    report.troubles.append(f"{kind.value}: {error.words}")
+                    break
+                patience -= wait
+                this.sleep(wait)
+                continue
+            # Later rounds read the overlap once more: only what is news there counts.
+            report.polled[kind.value] += polled.read if first else polled.moved
+            break
+        this.flush()
+    return patience
+
+
+def _apply(this: Pass, report: Report, patience: float) -> tuple[set[System], float]:
+    """Apply until nothing is due, waiting for what falls due within our patience; return which sides were written."""
+    on, wrote = this.on, set()
+    while True:
+        told = apply.apply_people(on)
+        told.add(skips.apply_tasks(on))
+        report.tally.add(told)
+        wrote |= {System.CRM} if told.wrote_crm else set()
+        wrote |= {System.OUTREACH} if told.wrote_outreach else set()
+        this.flush()
+        with on.store.read() as db:
+            counts = outbox.count(db, on.now())
+        this.on_apply(report.tally, counts.due)
+        if told.claimed:
+            continue
+        if counts.next_at is None or not counts.deferred + counts.leased:
+            return wrote, patience
+        wait = max(0.05, (counts.next_at - on.now()).total_seconds()) if counts.deferred else 0.5
+        if wait > patience:
+            return wrote, patience
+        patience -= wait
+        this.sleep(wait)
+
+
+def look(on: Applier) -> list[dict[str, Any]]:
+    """Return what would be written for everything that is due now, asking no vendor and changing nothing."""
+    with on.store.read() as db:
+        due = outbox.due_ids(db, Kind.PROSPECT, on.now())
+        held = {row.key.split(":", 1)[1] for kind in (fields.FIELD, fields.LABEL) for row in outbox.holds(db, kind)}
+    found: list[dict[str, Any]] = []
+    for start in range(0, len(due), outbox.BATCH):
+        batch = gather.people(
+            due[start : start + outbox.BATCH],
+            store=on.store,
+            remotes=on.remotes,
+            mapping=on.mapping,
+            names=on.names,
+            stopped=frozenset(held),
+            lacking=frozenset(),
+            now=on.now(),
+            live=False,
+        )
+        for prospect_id, view in batch.views.items():
+            match = batch.matches.get(prospect_id)
+            if match is not None and match.held:
+                continue
+            told = plan.plan_person(view, on.mapping)
+            if told.writes_crm or told.outreach:
+                found.append(
+                    {
+                        "prospect": prospect_id,
+                        "person": view.person.ref.id if view.person else None,
+                        "action": told.action.value,
+                        "why": told.why,
+                        "crm": sorted(told.crm) if told.writes_crm else [],
+                        "outreach": sorted(told.outreach),
+                    }
+                )
+    return found
+
+

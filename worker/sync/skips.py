@@ -1,0 +1,300 @@
+"""Apply for tasks: an Outreach task that was skipped is shown in the CRM as Cancelled, exactly once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from worker.core import errors, tasks
+from worker.core.mapping import OnCrmDelete, SkipSignal
+from worker.core.records import Kind, Link, Ref, Shadow, Snapshot, System
+from worker.core.states import Label
+from worker.remote.workbooks import Write
+from worker.store import cursors, links, mirror, outbox
+from worker.store.links import Written
+from worker.store.outbox import Standing
+from worker.sync import apply, deliver, fields, gather, identify, notice, streams
+from worker.sync.deliver import Desk, Job
+from worker.sync.tally import Tally
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import sqlalchemy as sa
+
+    from worker.core.records import Value
+    from worker.store.outbox import Change
+    from worker.sync.apply import Applier
+    from worker.sync.deliver import Receipt
+
+
+@dataclass(frozen=True, slots=True)
+class _World:
+    """What the tasks of a batch stand among. ``links`` are the tasks', ``people`` the prospects' links."""
+
+    tasks: dict[int, Snapshot]
+    states: dict[int, Snapshot]
+    sequences: dict[int, Snapshot]
+    steps: dict[int, Snapshot]
+    links: dict[int, Link]
+    people: dict[int, Link]
+    written: dict[int, Snapshot]
+
+
+@dataclass(slots=True)
+class _Case:
+    change: Change
+    task: Snapshot | None
+    fields: dict[str, Value]
+    crm_id: int = 0
+    version: int = 0
+    action: str = ""
+    standing: Standing | None = None
+    hold: str | None = None
+    receipt: Receipt | None = None
+
+
+def apply_tasks(on: Applier) -> Tally:
+    """Claim up to a hundred due changes of tasks and carry them out. Raise :class:`errors.Halt` with the rows given back."""
+    with on.store.write() as db:
+        if cursors.unprimed(db):
+            return Tally()
+        changes = outbox.claim(db, Kind.TASK, now=on.now())
+        stopped = {row.key for kind in (fields.FIELD, fields.LABEL) for row in outbox.holds(db, kind)}
+    if not changes:
+        return Tally()
+    try:
+        return _work(on, changes, blocked=_blocked(on, stopped))
+    except errors.OutbookError as error:
+        with on.store.write() as db:
+            for change in changes:
+                apply.after_error(db, on, change, error, on.now())
+        if isinstance(error, errors.Halt):
+            raise
+        return Tally(claimed=len(changes))
+    except BaseException:
+        with on.store.write() as db:
+            outbox.release(db, changes)
+        raise
+
+
+def _blocked(on: Applier, stopped: set[str]) -> bool:
+    """Tell whether the CRM lacks what every Cancelled task needs: without it none is written, and all follow later."""
+    needed = (f"{fields.FIELD}:{on.mapping.task.reference}", f"{fields.LABEL}:{tasks.STATUS}")
+    return any(key in stopped for key in needed)
+
+
+def _work(on: Applier, changes: Sequence[Change], *, blocked: bool) -> Tally:
+    ids = [change.ref.id for change in changes]
+    with on.store.read() as db:
+        world = _load(db, ids)
+    gone = _look_for(on, world)
+    with on.store.read() as db:
+        world = _load(db, ids)
+    cases = [_case(on, change, world, gone, blocked=blocked) for change in changes]
+    _find_written(on, [case for case in cases if case.action == "create"])
+    going = [case for case in cases if case.fields]
+    with on.store.write() as db:
+        mine = {c.id for c in outbox.intend(db, [(case.change, {"crm": case.action}) for case in cases], on.now())}
+    cases = [case for case in cases if case.change.id in mine]
+    _write(on, [case for case in going if case.change.id in mine])
+    tally = Tally(claimed=len(changes))
+    with on.store.write() as db:
+        _receive(db, on, cases, tally)
+        mirror.bury(db, Kind.TASK, gone)
+    return tally
+
+
+def _load(db: sa.Connection, ids: Sequence[int]) -> _World:
+    found = mirror.load(db, Kind.TASK, ids)
+    states = mirror.load(db, Kind.STATE, _ids(found, "sequenceState"))
+    known = links.load(db, Kind.TASK, ids)
+    around = [*found.values(), *states.values()]
+    return _World(
+        tasks=found,
+        states=states,
+        sequences=mirror.load(db, Kind.SEQUENCE, _related(around, "sequence")),
+        steps=mirror.load(db, Kind.STEP, _related(around, "sequenceStep")),
+        links=known,
+        people=links.load(db, Kind.PROSPECT, _related(around, "prospect")),
+        written=mirror.load(db, Kind.CRM_TASK, [link.crm_id for link in known.values()]),
+    )
+
+
+def _ids(found: dict[int, Snapshot], relation: str) -> set[int]:
+    return _related(list(found.values()), relation)
+
+
+def _related(snapshots: Sequence[Snapshot], relation: str) -> set[int]:
+    return {one for snapshot in snapshots if (one := snapshot.relations.get(relation)) is not None}
+
+
+def _look_for(on: Applier, world: _World) -> set[int]:
+    """Ask Outreach by id for tasks that are still open here; return those that a complete answer leaves out."""
+    unsure = [pid for pid, task in world.tasks.items() if tasks.is_open(task) and not task.deleted and pid not in world.links]
+    if not unsure or SkipSignal.GONE not in on.mapping.task.skipped_when:
+        return set()
+    found = on.remotes.outreach.by_ids(
+        Kind.TASK, unsure, attributes=tasks.ATTRIBUTES, relations=tasks.RELATIONS
+    )
+    with on.store.write() as db:
+        notice.keep(db, Kind.TASK, found, mapping=on.mapping, names=on.names, now=on.now())
+    return set(unsure) - {one.ref.id for one in found}
+
+
+def _case(on: Applier, change: Change, world: _World, gone: set[int], *, blocked: bool) -> _Case:
+    task = world.tasks.get(change.ref.id)
+    case = _Case(change, task, {})
+    if task is None:
+        return case
+    view = _view(task, world, gone)
+    link = world.links.get(change.ref.id)
+    # A tombstone that still has an open change was found skipped before, and only its person or a reply was missing.
+    if link is None and not task.deleted and tasks.skipped_by(view, on.mapping) is None:
+        return case
+    person = world.people.get(_prospect(task, world) or 0)
+    if link is not None and link.gone:
+        return case
+    if blocked or person is None or person.gone:
+        case.standing = Standing.WAITING if link is None else None
+        return case
+    if not on.permit.to_crm:
+        case.standing = Standing.KEPT
+        return case
+    return _planned(on, case, view, person, world.written.get(link.crm_id) if link else None, link)
+
+
+def _planned(
+    on: Applier, case: _Case, view: tasks.TaskView, person: Link, written: Snapshot | None, link: Link | None
+) -> _Case:
+    whole = tasks.cancelled(view, on.mapping, person.crm_id)
+    if link is None:
+        return replace(case, fields=whole, action="create")
+    if written is not None and written.deleted:
+        if on.mapping.on_crm_delete is OnCrmDelete.RECREATE:
+            return replace(case, fields=whole, action="recreate")
+        if on.mapping.on_crm_delete is OnCrmDelete.ASK:
+            case.hold = f"the Cancelled task of Outreach task {case.change.ref.id} was deleted in the CRM"
+        return case
+    if written is not None and str(written.fields.get(tasks.CONTACT) or "") != str(person.crm_id):
+        # The person was created again: the task follows to the new id, and nothing else of it is touched.
+        moved = {tasks.CONTACT: person.crm_id, tasks.CONTACT_TYPE: tasks.PERSON_CLASS}
+        return replace(
+            case, fields=moved, action="update", crm_id=written.ref.id, version=written.version or 0
+        )
+    return case
+
+
+def _view(task: Snapshot, world: _World, gone: set[int]) -> tasks.TaskView:
+    state = world.states.get(task.relations.get("sequenceState") or 0)
+    sequence_id = task.relations.get("sequence") or (state.relations.get("sequence") if state else None)
+    sequence = gather.sequence_view(sequence_id, world.sequences) if sequence_id else None
+    step = _order(world, task.relations.get("sequenceStep"))
+    return tasks.TaskView(
+        task=replace(task, deleted=False),
+        sequence=sequence,
+        step=step,
+        gone=task.ref.id in gone or task.deleted,
+        state_moved_on=_moved_on(world, task, state, step),
+    )
+
+
+def _moved_on(world: _World, task: Snapshot, state: Snapshot | None, step: int | None) -> bool:
+    """Tell whether the task's sequence state still runs, on a later step; a finished or removed one is not that."""
+    if state is None or state.deleted or state.fields.get("state") == Label.FINISHED.value:
+        return False
+    now_on = _order(world, state.relations.get("sequenceStep"))
+    if step is None or now_on is None:
+        return False
+    return now_on > step and state.relations.get("sequenceStep") != task.relations.get("sequenceStep")
+
+
+def _order(world: _World, step_id: int | None) -> int | None:
+    step = world.steps.get(step_id or 0)
+    order = step.fields.get("order") if step else None
+    return order if isinstance(order, int) else None
+
+
+def _prospect(task: Snapshot, world: _World) -> int | None:
+    state = world.states.get(task.relations.get("sequenceState") or 0)
+    return task.relations.get("prospect") or (state.relations.get("prospect") if state else None)
+
+
+def _find_written(on: Applier, cases: Sequence[_Case]) -> None:
+    """Ask the CRM for tasks that bear these references already, so that none is written twice."""
+    if not cases:
+        return
+    reference = on.mapping.task.reference
+    filters = [(reference, "eq", ",".join(str(case.change.ref.id) for case in cases))]
+    columns = streams.columns(Kind.CRM_TASK, on.mapping)
+    found = identify.read_all(on.remotes.crm, Kind.CRM_TASK, filters, match="and", columns=columns)
+    with on.store.write() as db:
+        notice.keep(db, Kind.CRM_TASK, found, mapping=on.mapping, names=on.names, now=on.now())
+    known = {str(one.fields.get(reference) or ""): one for one in found}
+    for case in cases:
+        one = known.get(str(case.change.ref.id))
+        if one is not None:
+            case.receipt = deliver.Receipt(case.change.ref.id, one.ref.id, one.version, dict(one.fields))
+            case.action = "link"
+
+
+def _write(on: Applier, cases: Sequence[_Case]) -> None:
+    jobs = [
+        Job(case.change.ref.id, Write(case.crm_id, case.version, case.fields, None if case.crm_id else str(case.change.ref.id)))
+        for case in cases
+        if case.receipt is None
+    ]
+    if not jobs:
+        return
+    desk = Desk(
+        crm=on.remotes.crm,
+        kind=Kind.CRM_TASK,
+        reference=on.mapping.task.reference,
+        columns=streams.columns(Kind.CRM_TASK, on.mapping),
+        lacks=apply.Lacks(on),
+    )
+    receipts = deliver.carry_out(jobs, desk)
+    for case in cases:
+        case.receipt = receipts.get(case.change.ref.id, case.receipt)
+
+
+def _receive(db: sa.Connection, on: Applier, cases: Sequence[_Case], tally: Tally) -> None:
+    now = on.now()
+    saved: list[Link] = []
+    written: list[Written] = []
+    for case in cases:
+        receipt = case.receipt
+        if receipt is None or not receipt.applied or receipt.crm_id is None:
+            continue
+        saved.append(Link(case.change.ref.id, receipt.crm_id, Shadow(), receipt.version))
+        copy = Snapshot(Ref(Kind.CRM_TASK, receipt.crm_id), dict(receipt.fields), version=receipt.version)
+        if case.action != "link":
+            mirror.save(db, Kind.CRM_TASK, [streams.seen(copy, on.mapping)])
+            tally.tasks_cancelled += case.action in {"create", "recreate"}
+            why = f"skipped: {case.action}"
+            written.append(
+                Written(Kind.TASK, case.change.ref.id, receipt.crm_id, System.CRM, case.action, {}, case.fields, why)
+            )
+    links.save(db, Kind.TASK, saved, now)
+    links.remember(db, written, now=now, mapping_version=on.mapping.version)
+    for case in cases:
+        _close(db, on, case, tally)
+
+
+def _close(db: sa.Connection, on: Applier, case: _Case, tally: Tally) -> None:
+    now, receipt = on.now(), case.receipt
+    if case.hold is not None:
+        outbox.hold(db, case.change, key=f"{apply.ASK}:{case.change.ref}", kind=apply.ASK, words=case.hold, now=now)
+    elif case.standing is not None:
+        outbox.release(db, [case.change], standing=case.standing)
+    elif receipt is not None and receipt.trouble is not None:
+        if receipt.fresh is not None:
+            mirror.save(db, Kind.CRM_TASK, [streams.seen(receipt.fresh, on.mapping)])
+        tally.new_failed += apply.after_error(db, on, case.change, receipt.trouble, now)
+    elif receipt is not None and receipt.refused:
+        words = "; ".join(f"{name}: {words}" for name, words in receipt.refused.items())
+        tally.new_failed += outbox.bury(db, case.change, words)
+    else:
+        outbox.settle(db, [case.change])
+
+
