@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import signal
 import sys
@@ -67,6 +68,8 @@ def serve(app: Delayed, *, port: int, host: str = "127.0.0.1", latency_ms: float
         server.pull_trigger()
 
     former = [(number, signal.signal(number, end)) for number in (signal.SIGTERM, signal.SIGINT)]
+    gc.collect()
+    gc.freeze()  # the seeded world is not garbage; walking it would stall calls
     sys.stderr.write(f"listening on http://{host}:{server.effective_port}\n")
     sys.stderr.flush()
     try:
