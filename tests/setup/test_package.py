@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import tomllib
+import zipfile
 from importlib import metadata
 from pathlib import Path
 
@@ -28,3 +31,18 @@ def test_the_command_is_outbook() -> None:
     """The installation has one command, which is the package's main."""
     (entry,) = metadata.entry_points(group="console_scripts", name="outbook")
     assert entry.value == "worker.cli:main"
+
+
+def test_an_installation_holds_the_default_mapping(tmp_path: Path) -> None:
+    """The built wheel has the package with every file of ours in it, and the mapping that `mapping init` copies."""
+    build = [sys.executable, "-m", "hatchling", "build", "--target", "wheel", "--directory", str(tmp_path)]
+    subprocess.run(build, cwd=ROOT, check=True, capture_output=True)
+    (wheel,) = tmp_path.glob("outbook-*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        names = set(archive.namelist())
+        assert (
+            archive.read("worker/mappings/outreach-workbooks.yaml")
+            == (ROOT / "mappings" / "outreach-workbooks.yaml").read_bytes()
+        )
+    assert {str(path.relative_to(ROOT)) for path in (ROOT / "worker").rglob("*.py")} <= names
+    assert [name for name in names if name.startswith("tests")] == []
