@@ -19,7 +19,7 @@ from worker.store import database, seal, upgrade
 from worker.store.budget import Budget
 from worker.store.links import Names
 from worker.store.vault import FixedToken, Vault
-from worker.sync.apply import Applier, Permit
+from worker.sync.case import Applier, Permit
 from worker.sync.streams import Remotes
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ import typer
 from worker import bootstrap, config
 from worker.cli.show import Progress, say_report
 from worker.sync import run
-from worker.sync.apply import Permit
+from worker.sync.case import Permit
 
 CHANGES, UNFINISHED = 2, 3
 

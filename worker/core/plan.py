@@ -249,11 +249,11 @@ def _deleted_person(view: PersonView, mapping: Mapping, plan: PersonPlan) -> Per
         return replace(plan, action=Action.UNLINK, why="deleted in the CRM", crm={}, fault=None)
     if mapping.on_crm_delete is OnCrmDelete.ASK:
         return replace(held(plan), why="deleted in the CRM: recreate or unlink?")
-    held = view.person.fields if view.person else {}
+    told = view.person.fields if view.person else {}
     kept = {
-        line.crm: held[line.crm]
+        line.crm: told[line.crm]
         for line in mapping.fields
-        if line.crm not in view.stopped and not transforms.is_blank(held.get(line.crm))
+        if line.crm not in view.stopped and not transforms.is_blank(told.get(line.crm))
     }
     flag = mapping.field_of(Computed.OPTED_OUT)
     fields = {**kept, **plan.crm}

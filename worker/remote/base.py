@@ -34,7 +34,8 @@ RETRIES = 3
 RETRY_WITHIN_S = 20.0
 """A read that has already taken this long is not tried again, so that a task keeps its own deadline."""
 SLEPT_THROUGH_S = 5.0
-WORDS_CAP = 300
+WORDS_CAP = 240
+"""Longest quotation of a vendor; with our own few words around it, an error stays within 300 letters."""
 
 _ADDRESS = re.compile(r"[^\s<>\"'=(,;:]+@[^\s<>\"',;)]+")
 _OPAQUE = re.compile(r"(?=[A-Za-z_\-.+/=]*\d)[A-Za-z0-9_\-.+/=]{40,}")
@@ -98,6 +99,8 @@ class Reply:
     headers: httpx.Headers = field(repr=False)
     body: bytes = field(repr=False)
     server_time: datetime
+    token: str = field(default="", repr=False)
+    """The bearer token it was asked with, to be hidden in whatever is quoted from it."""
 
 
 @cache
@@ -172,7 +175,7 @@ def _is_public(text: str) -> bool:
 
 
 def say(text: str, hide: Iterable[str] = ()) -> str:
-    """Return a vendor's words without addresses, phone numbers, tokens and what is in ``hide``, cut to 300 letters."""
+    """Return a vendor's words without addresses, phone numbers, tokens and what is in ``hide``, cut to 240 letters."""
     for secret in sorted(set(hide), key=len, reverse=True):
         if len(secret) >= _SHORTEST_HIDDEN:
             text = re.sub(rf"(?<!\w){re.escape(secret)}(?!\w)", "[hidden]", text, flags=re.IGNORECASE)
@@ -259,7 +262,8 @@ class Client:
                 body = self._body(response, started)
             finally:
                 response.close()
-            reply = Reply(response.status_code, response.headers, body, self._server_time(response.headers))
+            token = ask.headers.get("Authorization", "").removeprefix("Bearer ")
+            reply = Reply(response.status_code, response.headers, body, self._server_time(response.headers), token)
         except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.UnsupportedProtocol) as error:
             fault = NotSent(f"could not connect ({type(error).__name__})", system=self.system)
         except (httpx.HTTPError, httpx.StreamError, httpx.InvalidURL) as error:

@@ -183,7 +183,7 @@ class Outreach:
             bearer = self._tokens.renew(bearer)
             reply = self.client.exchange(_with(ask, bearer))
         if reply.status == httpx.codes.UNAUTHORIZED:
-            told = outreach_json.complaint(reply, (bearer, *hide))
+            told = outreach_json.complaint(reply, hide)
             raise self._revoked(f"Outreach refuses a fresh token: {told.words}")
         return reply
 

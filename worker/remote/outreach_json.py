@@ -258,7 +258,7 @@ def complaint(reply: base.Reply, hide: Iterable[str] = ()) -> Complaint:
     texts = list(dict.fromkeys(text for text in map(_text, found) if text))
     pointers = [name for name in map(_pointed_at, found) if name]
     words = "; ".join(texts) or f"answered {reply.status} without a word about why"
-    return Complaint(base.say(words, hide), pointers[0] if pointers else "")
+    return Complaint(base.say(words, (reply.token, *hide)), pointers[0] if pointers else "")
 
 
 def _text(error: Any) -> str:

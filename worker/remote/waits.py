@@ -38,7 +38,7 @@ def moment(text: str | None, server_time: datetime) -> datetime | None:
         return None
     number = _number(text)
     if number is None:
-        return http_date(text) or iso_date(text)
+        return http_date(text) or (iso_date(text) if "-" in text else None)
     if number < 0:
         return None
     if number >= _MILLISECONDS_FROM:
@@ -59,6 +59,8 @@ def first_number(text: str | None) -> int | None:
 
 def http_date(text: str) -> datetime | None:
     """Return an HTTP date (RFC 9110, 5.6.7) as aware UTC, or None."""
+    if ":" not in text:
+        return None
     try:
         return _utc(parsedate_to_datetime(text))
     except (TypeError, ValueError, IndexError, OverflowError):

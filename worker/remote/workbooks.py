@@ -225,6 +225,8 @@ class Workbooks:
     def _written(self, path: str, form: Form) -> base.Reply:
         """Return the reply to a write, unless its status says that nothing was done or that nobody knows."""
         reply = self._post(path, form)
+        if reply.status >= httpx.codes.INTERNAL_SERVER_ERROR:
+            raise base.Unanswered(f"answered a write with {reply.status}", system=self.client.system)
         self.client.refuse_trouble(reply)
         if reply.status in {401, 403}:
             self._refuse_credentials(reply)
@@ -290,9 +292,8 @@ class Workbooks:
     def _revoked(self, words: str) -> NoReturn:
         """Raise AuthRevoked with the vendor's reason and what usually lies behind it."""
         causes = "the key is wrong or expired, its user disabled or without API access, or this address not permitted"
-        raise errors.AuthRevoked(
-            f"Workbooks refuses the API key ({words}); likely: {causes}", system=self.client.system
-        )
+        told = f"Workbooks refuses the API key ({words[:120]}); likely: {causes}"
+        raise errors.AuthRevoked(told, system=self.client.system)
 
     def _tenant(self, document: Any) -> Tenant:
         """Return the tenant a login told; raises for a reply that is no login."""

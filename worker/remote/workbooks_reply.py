@@ -73,12 +73,18 @@ class _Reading:
     def of(cls, document: Mapping[str, Any], writes: Sequence[Write], reference_field: str) -> _Reading:
         """Return the reply's parts, whatever is missing or misshapen left empty."""
         common, named = _top_words(document, {write.id for write in writes if write.id})
+        object_errors = _list(document.get("affected_object_errors"))
+        failures = _list(document.get("failures"))
+        if not object_errors and not named and len(failures) == len(writes) > 1:
+            # One failure for each object sent, and none of them says whose it is.
+            object_errors = failures
+            common, _ = _top_words({"errors": document.get("errors")}, set())
         reading = cls(
             writes=writes,
             succeeded=_truth(document.get("success")),
             objects=_list(document.get("affected_objects")),
             infos=_list(document.get("affected_object_information")),
-            object_errors=_list(document.get("affected_object_errors")),
+            object_errors=object_errors,
             common=common,
             named=named,
             remark=_remark(document),
@@ -95,12 +101,13 @@ class _Reading:
         if not failed and self._proven(place):
             return self._applied(place)
         lone = len(self.writes) == 1 or self._only_unanswered(place)
+        if failed or lone:
+            words = words or self.common
+        if any(name == "lock_version" or _STALE.search(text) for name, text in words.items()):
+            return Stale(_one_line(words))
         contradicted = self.succeeded is True and place in self.places
         if not failed and (contradicted or not lone):
             return Uncertain(_one_line(self.common) or self.remark or _UNNAMED)
-        words = words or self.common
-        if any(name == "lock_version" or _STALE.search(text) for name, text in words.items()):
-            return Stale(_one_line(words))
         if words or failed:
             return Refused(words or {"": self.remark or _NO_WORDS})
         return Uncertain(self.remark or _UNNAMED)
@@ -252,7 +259,7 @@ def _sort_entry(entry: Any, ids: set[int], common: Words, named: dict[int, Words
             if number in ids:
                 named.setdefault(number or 0, {}).update(_words_of(value) or {"": _NO_WORDS})
         entry = {key: value for key, value in entry.items() if base.whole(str(key).strip("[]")) not in ids}
-    common.update(_words_of(entry))
+    _merge(common, _words_of(entry))
 
 
 def _words_of(value: Any) -> Words:

@@ -96,7 +96,7 @@ def _quoted(name: str) -> str:
 
 
 def squared(form: Form, writes: Sequence[Write]) -> None:
-    """Add the filter of the touched ids and the square arrays: every object carries the same names in the same order."""
+    """Add the filter of the touched ids and the square arrays: every object carries the same names."""
     form.add("_fm", "or")
     for write in writes:
         form.add("_ff[]", "id")

@@ -185,8 +185,8 @@ def throttled(
     at = now.timestamp() + wait_s
     moment = now.fromtimestamp(at, now.tzinfo)
     forms = {
-        "epoch": str(int(at)),
-        "seconds": str(int(wait_s)),
+        "epoch": str(round(at)),
+        "seconds": str(round(wait_s)),
         "iso": f"{moment:%Y-%m-%dT%H:%M:%SZ}",
         "http_date": format_datetime(moment, usegmt=True),
     }

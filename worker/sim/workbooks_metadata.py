@@ -112,6 +112,6 @@ def picklist_data(world: World, path: str, asked: Parameters) -> dict[str, Any] 
     number = asked.get("picklist_id") or ""
     name = world.picklist_name(int(number)) if number.isdigit() else None
     begin = (asked.get("query") or "").casefold()
-    labels = [label for label in (world.labels(name) if name else []) if label.casefold().startswith(begin)]
-    data = [{found[2]: label, found[3]: label} for label in labels]
+    rows = [row for row in (world.entries(name) if name else []) if row.values["value"].casefold().startswith(begin)]
+    data = [{part: row.id if part == "id" else row.values["value"] for part in (found[2], found[3])} for row in rows]
     return {"success": True, "total": len(data), "data": data}

@@ -138,7 +138,7 @@ _ORGANISATION = (
 _TASK = (
     _COMMON + "description:text activity_priority activity_type due:var_date_time start:var_date_time "
     "finish:var_date_time started:var_date_time completed:var_date_time scheduled_start:var_date_time "
-    "scheduled_finish:var_date_time completed_date:date duration:integer all_day:boolean reminder_enabled:boolean "
+    "scheduled_finish:var_date_time duration:integer all_day:boolean reminder_enabled:boolean "
     "reminder_datetime:datetime reminder_minutes:integer primary_contact_id:integer primary_contact_type"
 )
 _STATUS = Field("activity_status", default="New", picklist=TASK_STATUSES, unrestricted=False, datatype="picklist_data")
@@ -155,6 +155,7 @@ _OPEN = (
 _QUEUES = (
     ("activity_queue", "activity/activity_queues", "Private::Activity::ActivityQueue", "AQ", "Activity Queue"),
     ("person_queue", "crm/person_queues", "Private::Crm::PersonQueue", "PQ", "Person Queue"),
+    ("case_queue", "crm/case_queues", "Private::Crm::CaseQueue", "CQ", "Case Queue"),
     ("organisation_queue", "crm/organisation_queues", "Private::Crm::OrganisationQueue", "OQ", "Organisation Queue"),
 )
 

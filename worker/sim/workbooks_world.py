@@ -49,7 +49,7 @@ class World:
         self.pending: dict[str, dict[int, Pending]] = {short: {} for short in self.short}
         for user, login, name in _USERS:
             self.create("user", {"login_name": login, "person_name": name, "name": name}, at=self.now(), by=user)
-        for kind in ("activity_queue", "person_queue", "organisation_queue"):
+        for kind in ("activity_queue", "person_queue", "organisation_queue", "case_queue"):
             self.create(kind, {"name": "Unassigned", "queue_type": "Unassigned"}, at=self.now(), by=1)
             for _, _, name in _USERS:
                 self.create(kind, {"name": name, "queue_type": "User"}, at=self.now(), by=1)
@@ -134,17 +134,16 @@ class World:
         row = self.tables["picklist"].rows.get(number or 0)
         return row.values.get("name") if row is not None else None
 
+    def entries(self, name: str) -> list[Row]:
+        """Return the living entries of a picklist, in their order."""
+        table = self.tables["picklist_entry"]
+        found = (table.rows[number] for number in table.found("picklist_id", [self.picklist_id(name)]))
+        living = (row for row in found if not row.is_deleted)
+        return sorted(living, key=lambda row: (row.values.get("position") or 0, row.id))
+
     def labels(self, name: str) -> list[str]:
         """Return the living labels of a picklist, in their order."""
-        number = self.picklist_id(name)
-        found = (
-            self.tables["picklist_entry"].rows[row]
-            for row in self.tables["picklist_entry"].found("picklist_id", [number])
-        )
-        living = sorted(
-            (row for row in found if not row.is_deleted), key=lambda row: (row.values.get("position") or 0, row.id)
-        )
-        return [row.values["value"] for row in living]
+        return [row.values["value"] for row in self.entries(name)]
 
     def add_label(self, picklist: int, label: str, position: int) -> Row:
         """Give a picklist one more label."""
@@ -167,7 +166,7 @@ class World:
                 title=title,
                 default=False if datatype == "boolean" else None,
                 picklist=self.picklist_name(row.values.get("picklist_id")) if datatype == "picklist_data" else None,
-                unrestricted=bool(row.values.get("unrestricted")),
+                unrestricted=row.values.get("unrestricted") is not False,
             )
         )
         self.tables["custom_field"].put(row, {"value_column_name": column, "name": title, "status": "Available"})

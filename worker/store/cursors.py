@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from datetime import datetime
 
 CURSOR: sa.Table = CursorRow.__table__  # type: ignore[attr-defined]
-LEASE = timedelta(seconds=90)
-"""Longer than a page may take with its retries; renewed with every page."""
+LEASE = timedelta(seconds=15)
+"""Short, so that a killed reader's stream goes on soon; a live reader renews it (``sync.case.kept_alive``)."""
 
 STREAMS = (Kind.SEQUENCE, Kind.STEP, Kind.PROSPECT, Kind.STATE, Kind.PERSON, Kind.TASK, Kind.CRM_TASK)
 """The order of a pass."""
@@ -66,6 +66,12 @@ def step(db: sa.Connection, reading: Reading, now: datetime, **values: Any) -> b
     """Store the run's progress with its page; False if the lease was lost, and then the page must not be kept."""
     mine = sa.update(CURSOR).where(CURSOR.c.stream == reading.stream, CURSOR.c.fence == reading.fence)
     return bool(db.execute(mine.values(lease_until=now + LEASE, **values)).rowcount)
+
+
+def renew(db: sa.Connection, reading: Reading, now: datetime) -> None:
+    """Keep the lease of a reader that is still alive."""
+    mine = sa.and_(CURSOR.c.stream == reading.stream, CURSOR.c.fence == reading.fence, CURSOR.c.lease_until.is_not(None))
+    db.execute(sa.update(CURSOR).where(mine).values(lease_until=now + LEASE))
 
 
 def finish(db: sa.Connection, reading: Reading, *, watermark: datetime | None, now: datetime) -> bool:

@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 CHANGE: sa.Table = ChangeRow.__table__  # type: ignore[attr-defined]
 HOLD: sa.Table = HoldRow.__table__  # type: ignore[attr-defined]
 
-LEASE = timedelta(seconds=30)
+LEASE = timedelta(seconds=15)
+"""Short, so that a killed holder's work goes on soon; a live holder renews it (``sync.case.kept_alive``)."""
 BATCH = 100
 _BLANK: dict[str, Any] = {"lease_until": None, "intent": None}
 
@@ -197,33 +198,41 @@ def _mine(change: Change) -> sa.ColumnElement[bool]:
     return sa.and_(CHANGE.c.id == change.id, CHANGE.c.fence == change.fence)
 
 
-def intend(db: sa.Connection, changes: Iterable[tuple[Change, Mapping[str, Any]]], now: datetime) -> list[Change]:
+def _ours(changes: Sequence[Change]) -> sa.ColumnElement[bool]:
+    return sa.tuple_(CHANGE.c.id, CHANGE.c.fence).in_([(change.id, change.fence) for change in changes])
+
+
+def intend(db: sa.Connection, changes: Sequence[tuple[Change, Mapping[str, Any]]], now: datetime) -> list[Change]:
     """Write down what is about to be done, renew the leases, and return those of the changes that are still ours."""
-    mine = []
-    for change, intent in changes:
-        values = {"intent": msgspec.json.encode(intent).decode(), "lease_until": now + LEASE}
-        if db.execute(sa.update(CHANGE).where(_mine(change)).values(**values)).rowcount:
-            mine.append(change)
-    return mine
+    if not changes:
+        return []
+    query = sa.select(CHANGE.c.id).where(_ours([change for change, _ in changes])).with_for_update()
+    mine = {row.id for row in db.execute(query)}
+    rows = [
+        {"row_id": change.id, "told": msgspec.json.encode(intent).decode()} for change, intent in changes if change.id in mine
+    ]
+    told = sa.update(CHANGE).where(CHANGE.c.id == sa.bindparam("row_id"))
+    if rows:
+        db.execute(told.values(intent=sa.bindparam("told"), lease_until=now + LEASE), rows)
+    return [change for change, _ in changes if change.id in mine]
 
 
-def renew(db: sa.Connection, changes: Iterable[Change], now: datetime) -> None:
-    """Keep the leases of a holder that is still alive."""
-    for change in changes:
-        db.execute(sa.update(CHANGE).where(_mine(change)).values(lease_until=now + LEASE))
+def renew(db: sa.Connection, changes: Sequence[Change], now: datetime) -> None:
+    """Keep the leases of a holder that is still alive; what it has settled meanwhile stays settled."""
+    held = sa.update(CHANGE).where(_ours(changes), CHANGE.c.lease_until.is_not(None))
+    db.execute(held.values(lease_until=now + LEASE))
 
 
-def settle(db: sa.Connection, changes: Iterable[Change]) -> int:
-    """Close what was read and done; a row that an edit has reached meanwhile stays open. Return how many stay."""
-    left = 0
-    for change in changes:
-        done = sa.delete(CHANGE).where(_mine(change), CHANGE.c.generation == change.generation)
-        if not db.execute(done).rowcount:
-            again = {**_BLANK, "attempts": 0, "hold_key": None, "error": None}
-            left += db.execute(sa.update(CHANGE).where(_mine(change)).values(**again)).rowcount
-        if change.hold_key:
-            _unhook(db, change.hold_key)
-    return left
+def settle(db: sa.Connection, changes: Sequence[Change]) -> None:
+    """Close what was read and done; a row that an edit has reached meanwhile stays open, with a clean slate."""
+    if not changes:
+        return
+    read = sa.tuple_(CHANGE.c.id, CHANGE.c.fence, CHANGE.c.generation)
+    db.execute(sa.delete(CHANGE).where(read.in_([(one.id, one.fence, one.generation) for one in changes])))
+    again = {**_BLANK, "attempts": 0, "hold_key": None, "error": None}
+    db.execute(sa.update(CHANGE).where(_ours(changes)).values(**again))
+    for key in {change.hold_key for change in changes if change.hold_key}:
+        _unhook(db, key)
 
 
 def retry(db: sa.Connection, change: Change, *, at: datetime, error: str, counted: bool = True) -> None:
@@ -232,40 +241,39 @@ def retry(db: sa.Connection, change: Change, *, at: datetime, error: str, counte
     db.execute(sa.update(CHANGE).where(_mine(change)).values(**values))
 
 
-def release(db: sa.Connection, changes: Iterable[Change], *, standing: Standing = Standing.DUE) -> None:
+def release(db: sa.Connection, changes: Sequence[Change], *, standing: Standing = Standing.DUE) -> None:
     """Give rows back untouched."""
-    for change in changes:
-        db.execute(sa.update(CHANGE).where(_mine(change)).values(lease_until=None, state=standing.value))
+    if changes:
+        db.execute(sa.update(CHANGE).where(_ours(changes)).values(lease_until=None, state=standing.value))
 
 
 def bury(db: sa.Connection, change: Change, error: str) -> bool:
     """Make it a dead letter, unless an edit has reached it meanwhile; return whether it is one now."""
-    if change.hold_key:
-        _unhook(db, change.hold_key)
     dead = sa.update(CHANGE).where(_mine(change), CHANGE.c.generation == change.generation)
     values = {**_BLANK, "error": error, "hold_key": None}
-    if db.execute(dead.values(**values, state=Standing.DEAD.value, attempts=change.attempts + 1)).rowcount:
-        return True
-    db.execute(sa.update(CHANGE).where(_mine(change)).values(**values))
-    return False
+    died = bool(db.execute(dead.values(**values, state=Standing.DEAD.value, attempts=change.attempts + 1)).rowcount)
+    if not died:
+        db.execute(sa.update(CHANGE).where(_mine(change)).values(**values))
+    if change.hold_key:
+        _unhook(db, change.hold_key)
+    return died
 
 
 def hold(db: sa.Connection, change: Change, *, key: str, kind: str, words: str, now: datetime) -> None:
     """Let a change wait for a person under the entry ``key``."""
-    if change.hold_key and change.hold_key != key:
-        _unhook(db, change.hold_key)
     post_hold(db, key=key, kind=kind, words=words, now=now)
     values = {**_BLANK, "hold_key": key, "error": words}
     held = sa.update(CHANGE).where(_mine(change), CHANGE.c.generation == change.generation)
     if not db.execute(held.values(**values, state=Standing.HELD.value)).rowcount:
         db.execute(sa.update(CHANGE).where(_mine(change)).values(**values))
+    if change.hold_key and change.hold_key != key:
+        _unhook(db, change.hold_key)
 
 
 def _unhook(db: sa.Connection, key: str) -> None:
     """Drop an entry on which no record hangs any more."""
-    hanging = sa.select(CHANGE.c.id).where(CHANGE.c.hold_key == key).limit(2)
-    if len(db.execute(hanging).all()) <= 1:
-        db.execute(sa.delete(HOLD).where(HOLD.c.key == key))
+    hanging = sa.select(CHANGE.c.id).where(CHANGE.c.hold_key == key)
+    db.execute(sa.delete(HOLD).where(HOLD.c.key == key, sa.not_(hanging.exists())))
 
 
 def post_hold(db: sa.Connection, *, key: str, kind: str, words: str, now: datetime) -> None:

@@ -31,9 +31,9 @@ USABLE = timedelta(minutes=2)
 """A token with at least this left is handed out while somebody renews it, or when that has to wait."""
 MINT_PAUSE = timedelta(seconds=60)
 """The vendor mints one token per user and application in this time, then answers 429."""
-LEASE = timedelta(seconds=45)
-"""Longer than any mint takes; so long a dead holder keeps the others waiting."""
-WAIT_S = 60.0
+LEASE = timedelta(seconds=60)
+"""Longer than any exchange takes, no shorter than the vendor's pause: whoever follows a dead holder meets no 429."""
+WAIT_S = 75.0
 CACHED_FOR = timedelta(seconds=30)
 """So long a token is handed out without a look at the row, which another process may have renewed."""
 AFTER_FAULT = timedelta(seconds=2)

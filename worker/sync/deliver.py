@@ -16,7 +16,8 @@ from worker.remote.workbooks import Applied, Refused, Stale, Write
 from worker.sync import identify
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping as Dict, Sequence
+    from collections.abc import Callable, Sequence
+    from collections.abc import Mapping as Dict
 
     from worker.core.records import Kind, Snapshot, Value
     from worker.remote.workbooks import Outcome, Workbooks

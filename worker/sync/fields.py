@@ -17,7 +17,8 @@ from worker.store import outbox
 from worker.sync import streams
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping as Dict, Sequence
+    from collections.abc import Iterator, Sequence
+    from collections.abc import Mapping as Dict
     from datetime import datetime
 
     from worker.core.mapping import Mapping

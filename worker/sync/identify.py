@@ -12,7 +12,8 @@ from worker.store import links, mirror
 from worker.sync import notice, streams
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping as Dict
+    from collections.abc import Collection, Iterable
+    from collections.abc import Mapping as Dict
     from datetime import datetime
 
     import sqlalchemy as sa

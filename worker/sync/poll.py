@@ -14,6 +14,7 @@ from worker.core.records import Kind, System
 from worker.remote.base import LinkRefused
 from worker.store import cursors, mirror, outbox
 from worker.sync import notice, streams
+from worker.sync.case import kept_alive
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -73,24 +74,10 @@ def poll(
         reading = cursors.lease(db, stream, now())
     if reading is None:
         return Polled(stream, busy=True)
-    read = _outreach_page if stream.system is System.OUTREACH else _crm_page
-    total = Polled(stream)
+    mine = reading
     try:
-        while True:
-            lacking = _lacking(store)
-            step = read(reading, remotes=remotes, mapping=mapping, lacking=lacking)
-            page = _complete(step.page, stream, store=store, remotes=remotes, mapping=mapping)
-            with store.write() as db:
-                told = notice.keep(db, stream, page.snapshots, mapping=mapping, names=names, now=now())
-                if not _advance(db, step, now()):
-                    raise errors.RemoteDown(f"lost the lease on {stream.value} to another process")
-            total = replace(
-                total, read=total.read + len(page.snapshots), moved=total.moved + told.moved, queued=total.queued + told.queued
-            )
-            on_page(total)
-            if step.last:
-                return total
-            reading = step.reading
+        with kept_alive(store, lambda db: cursors.renew(db, mine, now())):
+            return _read(reading, store=store, remotes=remotes, mapping=mapping, names=names, now=now, on_page=on_page)
     except errors.OutbookError as error:
         refused = isinstance(error, errors.RecordFault | errors.ContractBroken | LinkRefused)
         with store.write() as db:
@@ -102,6 +89,35 @@ def poll(
         with store.write() as db:
             cursors.leave(db, reading, "interrupted")
         raise
+
+
+def _read(
+    reading: Reading,
+    *,
+    store: Store,
+    remotes: Remotes,
+    mapping: Mapping,
+    names: Names,
+    now: Callable[[], datetime],
+    on_page: Callable[[Polled], None],
+) -> Polled:
+    """Read page after page until the last one is stored."""
+    stream, total = reading.stream, Polled(reading.stream)
+    read = _outreach_page if stream.system is System.OUTREACH else _crm_page
+    while True:
+        step = read(reading, remotes=remotes, mapping=mapping, lacking=_lacking(store))
+        page = _complete(step.page, stream, store=store, remotes=remotes, mapping=mapping)
+        with store.write() as db:
+            told = notice.keep(db, stream, page.snapshots, mapping=mapping, names=names, now=now())
+            if not _advance(db, step, now()):
+                raise errors.RemoteDown(f"lost the lease on {stream.value} to another process")
+        total = Polled(
+            stream, total.read + len(page.snapshots), total.moved + told.moved, total.queued + told.queued
+        )
+        on_page(total)
+        if step.last:
+            return total
+        reading = step.reading
 
 
 def _advance(db: sa.Connection, step: _Step, now: datetime) -> bool:

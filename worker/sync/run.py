@@ -20,11 +20,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from datetime import datetime
 
-    from worker.sync.apply import Applier
+    from worker.sync.case import Applier
     from worker.sync.poll import Polled
 
 ROUNDS = 20
 """How often a pass may cause itself more work before that is taken for a loop."""
+BUSY_S = 0.25
+ANOTHERS_S = 600.0
+"""How long a pass waits for what another live process is working on; a dead one's leases run out within seconds."""
 ECHOES = {
     System.CRM: (Kind.PERSON, Kind.CRM_TASK),
     System.OUTREACH: (Kind.PROSPECT, Kind.STATE, Kind.TASK),
@@ -163,6 +166,7 @@ def _poll(this: Pass, report: Report, kinds: Iterable[Kind], *, first: bool, pat
     """Poll streams in the order of a pass; one that cannot be reached is named and the others go on."""
     on = this.on
     for kind in kinds:
+        busy_s = 0.0
         while True:
             try:
                 polled = poll(
@@ -182,6 +186,10 @@ def _poll(this: Pass, report: Report, kinds: Iterable[Kind], *, first: bool, pat
                 patience -= wait
                 this.sleep(wait)
                 continue
+            if polled.busy and busy_s < ANOTHERS_S:
+                busy_s += BUSY_S
+                this.sleep(BUSY_S)
+                continue
             # Later rounds read the overlap once more: only what is news there counts.
             report.polled[kind.value] += polled.read if first else polled.moved
             break
@@ -191,7 +199,7 @@ def _poll(this: Pass, report: Report, kinds: Iterable[Kind], *, first: bool, pat
 
 def _apply(this: Pass, report: Report, patience: float) -> tuple[set[System], float]:
     """Apply until nothing is due, waiting for what falls due within our patience; return which sides were written."""
-    on, wrote = this.on, set()
+    on, wrote, busy_s = this.on, set(), 0.0
     while True:
         told = apply.apply_people(on)
         told.add(skips.apply_tasks(on))
@@ -204,9 +212,13 @@ def _apply(this: Pass, report: Report, patience: float) -> tuple[set[System], fl
         this.on_apply(report.tally, counts.due)
         if told.claimed:
             continue
-        if counts.next_at is None or not counts.deferred + counts.leased:
+        if counts.leased and busy_s < ANOTHERS_S:
+            busy_s += BUSY_S
+            this.sleep(BUSY_S)
+            continue
+        if counts.next_at is None or not counts.deferred:
             return wrote, patience
-        wait = max(0.05, (counts.next_at - on.now()).total_seconds()) if counts.deferred else 0.5
+        wait = max(BUSY_S, (counts.next_at - on.now()).total_seconds())
         if wait > patience:
             return wrote, patience
         patience -= wait

@@ -13,7 +13,8 @@ from worker.remote.workbooks import Write
 from worker.store import cursors, links, mirror, outbox
 from worker.store.links import Written
 from worker.store.outbox import Standing
-from worker.sync import apply, deliver, fields, gather, identify, notice, streams
+from worker.sync import apply, deliver, fields, gather, identify, notice, receipts, streams
+from worker.sync.case import kept_alive
 from worker.sync.deliver import Desk, Job
 from worker.sync.tally import Tally
 
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
     from worker.core.records import Value
     from worker.store.outbox import Change
-    from worker.sync.apply import Applier
+    from worker.sync.case import Applier
     from worker.sync.deliver import Receipt
 
 
@@ -64,11 +65,12 @@ def apply_tasks(on: Applier) -> Tally:
     if not changes:
         return Tally()
     try:
-        return _work(on, changes, blocked=_blocked(on, stopped))
+        with kept_alive(on.store, lambda db: outbox.renew(db, changes, on.now())):
+            return _work(on, changes, blocked=_blocked(on, stopped))
     except errors.OutbookError as error:
         with on.store.write() as db:
             for change in changes:
-                apply.after_error(db, on, change, error, on.now())
+                receipts.after_error(db, on, change, error)
         if isinstance(error, errors.Halt):
             raise
         return Tally(claimed=len(changes))
@@ -253,9 +255,9 @@ def _write(on: Applier, cases: Sequence[_Case]) -> None:
         columns=streams.columns(Kind.CRM_TASK, on.mapping),
         lacks=apply.Lacks(on),
     )
-    receipts = deliver.carry_out(jobs, desk)
+    told = deliver.carry_out(jobs, desk)
     for case in cases:
-        case.receipt = receipts.get(case.change.ref.id, case.receipt)
+        case.receipt = told.get(case.change.ref.id, case.receipt)
 
 
 def _receive(db: sa.Connection, on: Applier, cases: Sequence[_Case], tally: Tally) -> None:
@@ -284,13 +286,13 @@ def _receive(db: sa.Connection, on: Applier, cases: Sequence[_Case], tally: Tall
 def _close(db: sa.Connection, on: Applier, case: _Case, tally: Tally) -> None:
     now, receipt = on.now(), case.receipt
     if case.hold is not None:
-        outbox.hold(db, case.change, key=f"{apply.ASK}:{case.change.ref}", kind=apply.ASK, words=case.hold, now=now)
+        outbox.hold(db, case.change, key=f"{receipts.ASK}:{case.change.ref}", kind=receipts.ASK, words=case.hold, now=now)
     elif case.standing is not None:
         outbox.release(db, [case.change], standing=case.standing)
     elif receipt is not None and receipt.trouble is not None:
         if receipt.fresh is not None:
             mirror.save(db, Kind.CRM_TASK, [streams.seen(receipt.fresh, on.mapping)])
-        tally.new_failed += apply.after_error(db, on, case.change, receipt.trouble, now)
+        tally.new_failed += receipts.after_error(db, on, case.change, receipt.trouble)
     elif receipt is not None and receipt.refused:
         words = "; ".join(f"{name}: {words}" for name, words in receipt.refused.items())
         tally.new_failed += outbox.bury(db, case.change, words)

@@ -1,0 +1,88 @@
+"""What applying touches, and one change on its way through a batch."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from datetime import datetime
+
+    import sqlalchemy as sa
+
+    from worker.core import errors
+    from worker.core.mapping import Mapping
+    from worker.core.plan import PersonPlan, PersonView
+    from worker.core.records import Snapshot
+    from worker.store.database import Store
+    from worker.store.links import Names
+    from worker.store.outbox import Change
+    from worker.sync.deliver import Receipt
+    from worker.sync.streams import Remotes
+
+BEAT_S = 5.0
+"""How often a lease is renewed: a third of what it lasts."""
+
+
+@dataclass(frozen=True, slots=True)
+class Permit:
+    """Which side may be written just now; what may not stays queued."""
+
+    to_crm: bool = True
+    to_outreach: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Applier:
+    """What applying touches: the store, both vendors, the mapping in force, the clock and chance."""
+
+    store: Store
+    remotes: Remotes
+    mapping: Mapping
+    names: Names
+    now: Callable[[], datetime]
+    jitter: Callable[[], float]
+    permit: Permit = Permit()
+
+
+@dataclass(slots=True)
+class Case:
+    """One change of a person on its way through a batch.
+
+    ``trouble`` is why it cannot be settled; ``kept`` that part of its plan may not be carried out just now; ``prospect`` the
+    prospect as Outreach answered our write; ``refused_outreach`` the vendor's words for what it would not take.
+    """
+
+    change: Change
+    view: PersonView
+    plan: PersonPlan
+    kept: bool = False
+    receipt: Receipt | None = None
+    prospect: Snapshot | None = None
+    refused_outreach: str | None = None
+    trouble: errors.OutbookError | None = None
+
+
+@contextlib.contextmanager
+def kept_alive(store: Store, renew: Callable[[sa.Connection], None]) -> Iterator[None]:
+    """Renew a lease every few seconds for as long as the block runs, however long a vendor takes to answer.
+
+    A lease can so be short: it runs out soon after its holder was killed, and never while the holder waits.
+    """
+    done = threading.Event()
+
+    def beat() -> None:
+        while not done.wait(BEAT_S):
+            with store.write() as db:
+                renew(db)
+
+    heart = threading.Thread(target=beat, name="lease", daemon=True)
+    heart.start()
+    try:
+        yield
+    finally:
+        done.set()
+        heart.join()

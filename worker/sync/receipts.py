@@ -1,0 +1,238 @@
+"""Receipts: what became of a batch, written down in one transaction: mirror, links, history, latches, and the changes."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from worker.core import errors, plan, transforms
+from worker.core.mapping import PERSON_ADDRESSES, Computed
+from worker.core.plan import Action
+from worker.core.records import Kind, Link, Ref, Snapshot, System
+from worker.store import links, mirror, outbox
+from worker.store.links import Written
+from worker.store.outbox import Lane, Standing
+from worker.sync import streams
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import datetime
+
+    import sqlalchemy as sa
+
+    from worker.core.mapping import Mapping
+    from worker.core.records import Value
+    from worker.store.outbox import Change
+    from worker.sync.case import Applier, Case
+    from worker.sync.tally import Tally
+
+UNREADABLE, AMBIGUOUS, BRAKE, ASK = "unreadable", "ambiguous", "brake", "ask"
+BRAKE_KEY = "brake:deleted_people"
+HOURLY = timedelta(hours=1)
+
+
+class TooBold(errors.UnsafePlan):
+    """The brake on deletions has tripped."""
+
+
+def receive(db: sa.Connection, on: Applier, cases: Sequence[Case], tally: Tally) -> None:
+    """Write down what became of each case."""
+    now = on.now()
+    people = {case.view.prospect_id: after for case in cases if (after := _person_after(case, on.mapping)) is not None}
+    prospects = {case.view.prospect_id: after for case in cases if (after := _prospect_after(case, on.mapping)) is not None}
+    fresh = [case.receipt.fresh for case in cases if case.receipt and case.receipt.fresh]
+    mirror.save(db, Kind.PERSON, streams.all_seen([*people.values(), *fresh], on.mapping))
+    mirror.save(db, Kind.PROSPECT, streams.all_seen(prospects.values(), on.mapping))
+    written: list[Written] = []
+    saved: list[Link] = []
+    latches: list[tuple[links.Name, str]] = []
+    for case in cases:
+        pid = case.view.prospect_id
+        _count(case, tally, on.mapping)
+        written += _history(case)
+        link = _link(case, on.mapping, people.get(pid, case.view.person), prospects.get(pid, case.view.prospect))
+        if link is not None and link != case.view.link:
+            saved.append(link)
+        latches += _latches(on, case, link)
+    links.save(db, Kind.PROSPECT, saved, now)
+    links.latch(db, latches, now)
+    excluded = {case.view.prospect_id: case.plan.why for case in cases if case.plan.action is Action.EXCLUDE}
+    links.exclude(db, Kind.PROSPECT, excluded, {case.view.prospect_id for case in cases} - set(excluded))
+    links.remember(db, written, now=now, mapping_version=on.mapping.version)
+    before = {case.view.prospect_id: case.view.link.crm_id for case in cases if case.view.link}
+    _bring_tasks_along(db, [link.outreach_id for link in saved if before.get(link.outreach_id) != link.crm_id], now)
+    _close(db, on, cases, tally)
+
+
+def _link(case: Case, mapping: Mapping, person: Snapshot | None, prospect: Snapshot | None) -> Link | None:
+    """Return the link as it is now; None if there is none to write."""
+    view, receipt = case.view, case.receipt
+    if case.plan.action is Action.UNLINK and case.trouble is None:
+        return replace(view.link, gone=True) if view.link else None
+    delivered = receipt is not None and receipt.applied
+    if person is None or person.deleted or case.plan.action is Action.HOLD or case.kept:
+        return None
+    if case.plan.writes_crm and not delivered:
+        return None
+    sent = {name: receipt.fields[name] for name in case.plan.values if name in receipt.fields} if receipt else {}
+    shadow = plan.agreed(
+        view,
+        mapping,
+        replace(case.plan, values={**case.plan.values, **_told(case, sent)}),
+        crm=person.fields,
+        outreach=prospect.fields if prospect else None,
+        refused=frozenset(receipt.refused) if receipt else frozenset(),
+    )
+    version = receipt.version if receipt and delivered else view.link.written_version if view.link else None
+    return Link(view.prospect_id, person.ref.id, shadow, version, gone=prospect is None)
+
+
+def _told(case: Case, sent: dict[str, Value]) -> dict[str, Value]:
+    """Return the computed values that went out otherwise than planned: the words of a refusal."""
+    return {name: value for name, value in sent.items() if name not in case.plan.crm}
+
+
+def _person_after(case: Case, mapping: Mapping) -> Snapshot | None:
+    """Return the person as the receipt tells it, so that our own echo is recognised when it is polled."""
+    before, receipt = case.view.person, case.receipt
+    if receipt is None or receipt.crm_id is None:
+        return None
+    updating = before is not None and before.ref.id == receipt.crm_id
+    known = dict(before.fields) if before is not None and updating else dict.fromkeys(mapping.person_columns())
+    return Snapshot(
+        ref=Ref(Kind.PERSON, receipt.crm_id),
+        fields={**known, **receipt.fields},
+        updated_at=before.updated_at if before is not None and updating else None,
+        version=receipt.version,
+    )
+
+
+def _prospect_after(case: Case, mapping: Mapping) -> Snapshot | None:
+    """Return the prospect as Outreach answered our write."""
+    if case.prospect is None:
+        return None
+    before = case.view.prospect.fields if case.view.prospect else {}
+    wanted = set(mapping.prospect_attributes())
+    told = {name: value for name, value in case.prospect.fields.items() if name in wanted}
+    return replace(case.prospect, fields={**before, **case.plan.outreach, **told}, relations={})
+
+
+def _latches(on: Applier, case: Case, link: Link | None) -> list[tuple[links.Name, str]]:
+    """Remember an opt-out under every name that is known by now."""
+    opt_out = case.plan.opt_out
+    if not opt_out or opt_out.evidence is None:
+        return []
+    addresses: set[str] = set()
+    if case.view.prospect:
+        addresses |= transforms.addresses(case.view.prospect, ("emails",))
+    for person in (case.view.person, case.view.former):
+        if person is not None:
+            addresses |= transforms.addresses(person, PERSON_ADDRESSES)
+    person_id = link.crm_id if link else None
+    told = on.names.of(prospect=case.view.prospect_id, person=person_id, addresses=addresses)
+    return [(name, opt_out.evidence) for name in told]
+
+
+def _bring_tasks_along(db: sa.Connection, prospect_ids: Sequence[int], now: datetime) -> None:
+    """Wake tasks that waited for these people, and look again at those written for a person they replace."""
+    outbox.wake_tasks(db, prospect_ids, now)
+    theirs = [one.ref.id for found in mirror.related(db, Kind.TASK, "prospect", prospect_ids, deleted=True).values() for one in found]
+    outbox.open_changes(db, Kind.TASK, links.load(db, Kind.TASK, theirs), lane=Lane.EDIT, now=now)
+
+
+def _history(case: Case) -> list[Written]:
+    view, told = case.view, []
+    if case.receipt is not None and case.receipt.applied:
+        before = view.person.fields if view.person else {}
+        after = {n: v for n, v in case.plan.crm.items() if n not in case.receipt.refused}
+        old = {name: before.get(name) for name in after} if case.plan.action is Action.UPDATE else {}
+        action = case.plan.action.value
+        told.append(
+            Written(Kind.PROSPECT, view.prospect_id, case.receipt.crm_id, System.CRM, action, old, after, _why(case))
+        )
+    if case.prospect is not None and view.prospect is not None:
+        old = {name: view.prospect.fields.get(name) for name in case.plan.outreach}
+        crm_id = view.person.ref.id if view.person else None
+        told.append(
+            Written(Kind.PROSPECT, view.prospect_id, crm_id, System.OUTREACH, "update", old, case.plan.outreach, _why(case))
+        )
+    return told
+
+
+def _why(case: Case) -> str:
+    rule = case.plan.standing.rule if case.plan.standing else case.plan.why
+    moved = (d for d in case.plan.decisions if d.field in case.plan.crm or d.to_outreach is not transforms.ABSENT)
+    return "; ".join([rule, *(f"{decision.field}: {decision.why}" for decision in moved)])[:2000]
+
+
+def _count(case: Case, tally: Tally, mapping: Mapping) -> None:
+    flag = mapping.field_of(Computed.OPTED_OUT)
+    if case.receipt is not None and case.receipt.applied:
+        tally.created += case.plan.action is Action.CREATE
+        tally.recreated += case.plan.action is Action.RECREATE
+        tally.updated += case.plan.action is Action.UPDATE
+        tally.overwritten += case.plan.overwritten
+        tally.crm_opted_out += bool(flag and case.plan.crm.get(flag.crm) is True and flag.crm not in case.receipt.refused)
+    elif case.plan.action is Action.NOTHING and case.view.person is not None and not case.kept:
+        tally.unchanged += 1
+    if case.prospect is not None:
+        opted = "emailOptedOut" in case.plan.outreach
+        tally.outreach_opted_out += opted
+        tally.outreach_updated += len(case.plan.outreach) > int(opted)
+
+
+def _close(db: sa.Connection, on: Applier, cases: Sequence[Case], tally: Tally) -> None:
+    """Settle the changes that are done, and say of each other why it stays."""
+    done: list[Change] = []
+    kept: list[Change] = []
+    for case in cases:
+        error = case.trouble or (case.receipt.trouble if case.receipt else None)
+        words = _fault(case)
+        if error is not None:
+            tally.new_failed += _stays(db, on, case.change, error)
+        elif words is not None:
+            tally.new_failed += outbox.bury(db, case.change, words)
+        else:
+            (kept if case.kept else done).append(case.change)
+    outbox.settle(db, done)
+    outbox.release(db, kept, standing=Standing.KEPT)
+
+
+def _stays(db: sa.Connection, on: Applier, change: Change, error: errors.OutbookError) -> int:
+    now = on.now()
+    if isinstance(error, errors.AmbiguousMatch):
+        outbox.hold(db, change, key=f"{AMBIGUOUS}:{change.ref}", kind=AMBIGUOUS, words=error.words, now=now)
+    elif isinstance(error, errors.Unreadable):
+        outbox.hold(db, change, key=f"{UNREADABLE}:{change.ref}", kind=UNREADABLE, words=error.words, now=now)
+    elif isinstance(error, TooBold):
+        outbox.hold(db, change, key=BRAKE_KEY, kind=BRAKE, words=error.words, now=now)
+    elif isinstance(error, errors.UnsafePlan):
+        outbox.hold(db, change, key=f"{ASK}:{change.ref}", kind=ASK, words=error.words, now=now)
+    else:
+        return after_error(db, on, change, error)
+    return 0
+
+
+def _fault(case: Case) -> str | None:
+    told = [f"{name}: {words}" if name else words for name, words in (case.receipt.refused if case.receipt else {}).items()]
+    parts = [*told, case.refused_outreach or "", case.plan.fault or ""]
+    return "; ".join(part for part in parts if part) or None
+
+
+def after_error(db: sa.Connection, on: Applier, change: Change, error: errors.OutbookError) -> int:
+    """Let the change wait, or make it a dead letter; return 1 if it is one now.
+
+    An opt-out that no vendor answers for is never one: it is retried hourly for ever.
+    """
+    now = on.now()
+    fate = errors.decide(
+        error, attempt=change.attempts + 1, first_tried=change.opened_at, now=now, jitter=on.jitter()
+    )
+    if isinstance(fate, errors.DeadLetter) and change.lane is Lane.OPT_OUT and isinstance(error, errors.Transient):
+        fate = errors.RetryAt(now + HOURLY)
+    if isinstance(fate, errors.DeadLetter):
+        return int(outbox.bury(db, change, fate.reason))
+    at = fate.at if isinstance(fate, errors.RetryAt) else now
+    outbox.retry(db, change, at=at, error=error.words, counted=not isinstance(fate, errors.Halted))
+    return 0
