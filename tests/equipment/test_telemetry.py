@@ -7,6 +7,7 @@ import logging
 import re
 import sys
 import threading
+from collections.abc import Iterator
 from typing import Any
 
 import httpx
@@ -46,7 +47,7 @@ NEEDLES = (
 
 
 @pytest.fixture(autouse=True)
-def _restore() -> Any:
+def _restore() -> Iterator[None]:
     """Put the process's logging back as it was."""
     root, hooks = logging.getLogger(), (sys.excepthook, threading.excepthook)
     handlers, level = root.handlers[:], root.level
