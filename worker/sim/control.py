@@ -23,7 +23,7 @@ from urllib.parse import parse_qsl
 
 from waitress.channel import ClientDisconnected  # type: ignore[import-untyped]
 
-from worker.sim.instruments import Clock, Fault, Faults, Journal
+from worker.sim.instruments import Clock, Fault, Faults, Journal, Json
 from worker.sim.server import running, serve
 
 if TYPE_CHECKING:
@@ -37,6 +37,7 @@ __all__ = [
     "Fault",
     "Faults",
     "Journal",
+    "Json",
     "Reply",
     "Request",
     "World",
@@ -76,10 +77,10 @@ class Reply:
 class World(Protocol):
     """What a simulator keeps, as the controls see it. A ValueError, KeyError or TypeError is answered with 400."""
 
-    def edit(self, document: Any) -> Any:
+    def edit(self, document: Json) -> Json:
         """Change the world and return what changed; a key ``effect`` of the answer goes into the journal."""
 
-    def dump(self) -> Any:
+    def dump(self) -> Json:
         """Return everything."""
 
     def reset(self, *, seed: str | None, records: int | None) -> None:
@@ -91,7 +92,7 @@ def operation(request: Request) -> str:
     return "read" if request.method in {"GET", "HEAD"} else "write"
 
 
-def json_reply(status: int, document: Any) -> Reply:
+def json_reply(status: int, document: Json) -> Reply:
     """Return a reply with a JSON body."""
     body = json.dumps(document, separators=(",", ":"), default=str).encode()
     return Reply(status, body, [("Content-Type", "application/json")])
@@ -229,7 +230,7 @@ def _controlled(app: ControlApp, request: Request) -> Reply:
         return json_reply(400, {"error": f"{type(error).__name__}: {error}"})
 
 
-def _control(app: ControlApp, request: Request, document: Any) -> Reply:
+def _control(app: ControlApp, request: Request, document: Json) -> Reply:
     name, posted = request.path.removeprefix("/_sim/"), request.method == "POST"
     if name == "journal" and not posted:
         return json_reply(200, _journal(app.journal, dict(parse_qsl(request.query))))

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 JOURNAL_KEEPS = 200_000
+Json = Any
+"""Whatever ``json.loads`` returns: a simulator takes a document as it comes."""
 
 
 class Clock:

@@ -25,6 +25,7 @@ from worker.sim.outreach_world import World
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from worker.sim.instruments import Json
     from worker.sim.outreach_store import Record
 
 __all__ = ["Options", "build"]
@@ -200,7 +201,7 @@ class Outreach:
         }
 
 
-def _reply(status: int, document: Any) -> Reply:
+def _reply(status: int, document: Json) -> Reply:
     return Reply(status, ENCODE(document), [("Content-Type", JSON_API)])
 
 

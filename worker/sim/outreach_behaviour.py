@@ -11,6 +11,7 @@ from worker.sim.outreach_world import ME, stamp
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from worker.sim.instruments import Json
     from worker.sim.outreach_store import Record, Target
     from worker.sim.outreach_world import World
 
@@ -103,7 +104,7 @@ def states_of(world: World, prospect: Record) -> list[Record]:
     return world.store.seen_from(prospect, "sequenceStates")
 
 
-def to_state(world: World, state: Record, value: str, *, event: str | None = None, **more: Any) -> None:
+def to_state(world: World, state: Record, value: str, *, event: str | None = None, **more: Json) -> None:
     """Move a sequence state to another value, now."""
     named = event or {"finished": "finished", "paused": "paused"}.get(value)
     name = f"sequence_state_{named}" if named else None
@@ -122,7 +123,7 @@ def resume(world: World, state: Record) -> None:
     to_state(world, state, "active", event="resumed", activeAt=world.now(), pauseReason=None)
 
 
-def finish(world: World, state: Record, **more: Any) -> None:
+def finish(world: World, state: Record, **more: Json) -> None:
     """Finish an active state. Raises Refusal on any other."""
     _needs(state, "active", "finished")
     to_state(world, state, "finished", **more)
@@ -265,7 +266,7 @@ def _may_enrol(world: World, prospect: Record, sequence: Record) -> None:
         raise invalid("Sequence is locked.")
 
 
-def claim_addresses(world: World, prospect: Record | None, emails: Any) -> None:
+def claim_addresses(world: World, prospect: Record | None, emails: Json) -> None:
     """Raise Refusal if an address belongs to another prospect, stands twice, or is excluded by the organisation."""
     wanted = [str(email).lower() for email in emails or ()]
     if len(set(wanted)) < len(wanted):

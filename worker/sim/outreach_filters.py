@@ -14,6 +14,7 @@ from worker.sim.outreach_store import texts
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from worker.sim.instruments import Json
     from worker.sim.outreach_store import Record, Store
 
 KEY = re.compile(r"^filter((?:\[[^\]]*\])+)$")
@@ -54,7 +55,7 @@ class Clause:
             return self._fits(target[1])
         return any(self._fits(other.get(self.attribute.name)) for other in others)
 
-    def _fits(self, value: Any) -> bool:
+    def _fits(self, value: Json) -> bool:
         if self.null is not None:
             return self.null is (value is None or value in ((), []))
         if value is None:
@@ -63,7 +64,7 @@ class Clause:
             return any(one in self.values for one in _comparable(self.attribute, value))
         return any(self._within(one) for one in _comparable(self.attribute, value))
 
-    def _within(self, value: Any) -> bool:
+    def _within(self, value: Json) -> bool:
         return (
             (self.low is None or value >= self.low)
             and (self.high is None or value <= self.high)
@@ -72,7 +73,7 @@ class Clause:
         )
 
 
-def _comparable(attribute: schema.Attribute, value: Any) -> Sequence[Any]:
+def _comparable(attribute: schema.Attribute, value: Json) -> Sequence[Any]:
     if attribute.name in FOLDED:
         return tuple(texts(value))
     return value if isinstance(value, (list, tuple)) else (value,)
@@ -166,7 +167,7 @@ def _unfilterable(path: tuple[str, ...]) -> Refusal:
     return invalid(f"Filter '{'.'.join(path)}' is not supported.", "/data")
 
 
-def _value(attribute: schema.Attribute, text: str) -> Any:
+def _value(attribute: schema.Attribute, text: str) -> Json:
     """Return a filter's text as a value of the attribute's kind. Raises Refusal."""
     try:
         return _parse(attribute, text.strip())
@@ -174,7 +175,7 @@ def _value(attribute: schema.Attribute, text: str) -> Any:
         raise invalid(f"'{text}' is not a valid value for filter '{attribute.name}'.") from None
 
 
-def _parse(attribute: schema.Attribute, text: str) -> Any:
+def _parse(attribute: schema.Attribute, text: str) -> Json:
     if attribute.kind in {"int", "num"}:
         return float(text) if attribute.kind == "num" else int(text)
     if attribute.kind == "bool":

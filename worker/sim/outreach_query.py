@@ -18,6 +18,7 @@ from worker.sim.outreach_filters import ID, Clause, clauses
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from worker.sim.instruments import Json
     from worker.sim.outreach_options import Options
     from worker.sim.outreach_store import Record, Store, Table
 
@@ -33,7 +34,7 @@ class Falling:
 
     __slots__ = ("value",)
 
-    def __init__(self, value: Any) -> None:
+    def __init__(self, value: Json) -> None:
         """Wrap ``value``."""
         self.value = value
 

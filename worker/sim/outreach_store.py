@@ -15,6 +15,8 @@ from worker.sim import outreach_schema as schema
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from worker.sim.instruments import Json
+
 Target = tuple[str, int]
 """What a to-one relation points at: type and id."""
 NUMBERS = frozenset({"int", "num", "bool"})
@@ -29,7 +31,7 @@ class Record:
     attributes: dict[str, Any]
     relations: dict[str, Target | None]
 
-    def get(self, attribute: str) -> Any:
+    def get(self, attribute: str) -> Json:
         """Return an attribute's value, its default where nothing is stored."""
         if attribute == "id":
             return self.id
@@ -79,12 +81,12 @@ class Table:
             self._orders[attribute] = sorted((self.value(row, attribute), row.id) for row in self.rows.values())
         return self._orders[attribute]
 
-    def value(self, record: Record, attribute: str) -> Any:
+    def value(self, record: Record, attribute: str) -> Json:
         """Return the value by which a record is sorted."""
         found = record.get(attribute)
         return self.least(attribute) if found is None else found
 
-    def least(self, attribute: str) -> Any:
+    def least(self, attribute: str) -> Json:
         """Return what stands for a missing value: it sorts before every other."""
         known = schema.resource(self.type).attributes.get(attribute)
         return float("-inf") if known is None or known.kind in NUMBERS else ""
@@ -180,7 +182,7 @@ def _belongs(relation: str, record: Record, row: Record) -> bool:
     return True
 
 
-def texts(value: Any) -> Iterable[str]:
+def texts(value: Json) -> Iterable[str]:
     """Return the texts of a value in lower case: itself, or each of a list."""
     if value is None:
         return ()

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from worker.sim.control import Clock
+    from worker.sim.instruments import Json
     from worker.sim.outreach_options import Options
     from worker.sim.outreach_store import Target
 
@@ -161,7 +162,7 @@ class World:
                 now = self.now()
                 self.update(state, {"state": "active", "activeAt": now, "stateChangedAt": now})
 
-    def edit(self, document: Any) -> Any:
+    def edit(self, document: Json) -> Json:
         """Do one edit or a list of them; see :mod:`worker.sim.outreach_story`."""
         with self.lock:
             self.taken_effect()
@@ -170,7 +171,7 @@ class World:
             told = {(record.type, record.id): record for record in changed}
             return {"changed": [plain(record) for record in told.values()], "effect": self.taken_effect()}
 
-    def dump(self) -> Any:
+    def dump(self) -> Json:
         """Return every record, by type and id."""
         with self.lock:
             return {

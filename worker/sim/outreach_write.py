@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from worker.sim.control import Request
+    from worker.sim.instruments import Json
     from worker.sim.outreach_store import Record, Target
     from worker.sim.outreach_world import World
 
@@ -58,7 +59,7 @@ def read(world: World, type_: str, request: Request, *, id_: int | None) -> tupl
     return attributes, relations
 
 
-def _attribute(known: schema.Attribute | None, name: str, value: Any) -> Any:
+def _attribute(known: schema.Attribute | None, name: str, value: Json) -> Json:
     pointer = f"/data/attributes/{name}"
     if known is None:
         raise invalid(f"Attribute '{name}' is not known.", pointer)
@@ -78,11 +79,11 @@ def _attribute(known: schema.Attribute | None, name: str, value: Any) -> Any:
     return value
 
 
-def _is_a(kind: str, value: Any) -> bool:
+def _is_a(kind: str, value: Json) -> bool:
     return isinstance(value, KINDS[kind]) and (kind == "bool" or not isinstance(value, bool))
 
 
-def _listed(value: Any) -> list[Any]:
+def _listed(value: Json) -> list[Any]:
     return value if isinstance(value, list) else [value]
 
 
@@ -93,7 +94,7 @@ def _time(value: str, pointer: str) -> str:
         raise invalid(f"'{value}' is not a date.", pointer) from None
 
 
-def _relation(world: World, known: schema.Resource, name: str, value: Any) -> Target | None:
+def _relation(world: World, known: schema.Resource, name: str, value: Json) -> Target | None:
     pointer = f"/data/relationships/{name}"
     relation = known.relations.get(name)
     if relation is None:

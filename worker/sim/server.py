@@ -17,12 +17,16 @@ if TYPE_CHECKING:
     from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
 
-def _listen(app: WSGIApplication, host: str, port: int, threads: int) -> Any:
+Server = Any
+"""What ``waitress`` returns; it is untyped."""
+
+
+def _listen(app: WSGIApplication, host: str, port: int, threads: int) -> Server:
     logging.getLogger("waitress").setLevel(logging.ERROR)
     return create_server(app, host=host, port=port, threads=threads, ident=None, asyncore_use_poll=True)
 
 
-def _loop(server: Any, stop: threading.Event) -> None:
+def _loop(server: Server, stop: threading.Event) -> None:
     """Serve until ``stop`` is set and the trigger pulled."""
     channels = server._map  # noqa: SLF001 - waitress tells it nowhere else
     while not stop.is_set():
