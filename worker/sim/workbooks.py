@@ -92,13 +92,13 @@ class Workbooks:
         return wire.dressed(reply, asked, pretty=pretty, agent=agent, encodings=encodings)
 
     def _login(self, request: Request, asked: Parameters) -> Reply:
-        if wire.method(request) != "POST":
+        if wire.method(request, asked) != "POST":
             raise wire.unacceptable("login is a POST", 405)
         return self.sessions.login(request, asked)
 
     def _served(self, request: Request, asked: Parameters, caller: Caller, fault: Fault | None) -> Reply:
         """Answer a request whose caller is known: metadata, picklists, or the records of a controller."""
-        method = wire.method(request)
+        method = wire.method(request, asked)
         if method not in _KNOWN_METHODS:
             raise wire.unacceptable(f"{method} is not implemented", 501)
         if request.path == "/metadata/types.api":

@@ -246,7 +246,7 @@ def _updated(world: World, kind: Kind, plan: Plan, caller: Caller, effects: list
     return Done({one.name: one.written(caller.formats)(row) for one in shown if one is not None})
 
 
-def _held(kind: Kind, row: Row, name: str) -> Any:
+def _held(kind: Kind, row: Row, name: str) -> object:
     found = kind.fields.get(name)
     return row.values.get(name, found.default if found is not None else None)
 

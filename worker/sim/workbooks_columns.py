@@ -84,7 +84,7 @@ def column(world: World, kind: Kind, name: str) -> Column | None:
     return _computed(world, kind, name) or _twin(kind, name) or _associated(world, kind, name) or _anything(kind, name)
 
 
-def _stored(name: str, default: Any) -> Read:
+def _stored(name: str, default: object) -> Read:
     return lambda row: row.values.get(name, default)
 
 
@@ -104,7 +104,7 @@ def _computed(world: World, kind: Kind, name: str) -> Column | None:
     if name in {"assigned_to_name", "queue_entry[queue[name]]", "queue[name]"}:
         queues = world.tables[kind.queue].rows
 
-        def queue(row: Row) -> Any:
+        def queue(row: Row) -> object:
             found = queues.get(row.values.get("assigned_to", 0))
             return found.values.get("name") if found is not None else None
 
@@ -143,7 +143,7 @@ def _associated(world: World, kind: Kind, name: str) -> Column | None:
     polymorphic = association.kind not in world.short
     only = next(iter(targets)) if not polymorphic else ""
 
-    def read(row: Row) -> Any:
+    def read(row: Row) -> object:
         target = row.values.get(association.kind) if polymorphic else only
         if target not in targets:
             return None

@@ -32,7 +32,7 @@ BY_HAND = 3  # the user who sits at the screen
 Document = dict[str, Any]
 
 
-def edit(world: World, document: Any) -> dict[str, Any]:
+def edit(world: World, document: object) -> dict[str, Any]:
     """Carry out one document or a list; ValueError, KeyError or TypeError for what cannot be done."""
     if isinstance(document, list):
         answers = [edit(world, one) for one in document]
@@ -41,6 +41,8 @@ def edit(world: World, document: Any) -> dict[str, Any]:
             "ids": [one["id"] for one in answers],
             "effect": [e for one in answers for e in one["effect"]],
         }
+    if not isinstance(document, dict):
+        raise TypeError("an edit is an object or a list of them")
     operation = _OPERATIONS.get(document["op"])
     if operation is None:
         raise ValueError(f"no op {document['op']!r}; there are {', '.join(sorted(_OPERATIONS))}")

@@ -63,7 +63,7 @@ def triples(parameters: Parameters) -> list[Triple]:
     return list(zip(fields, types, criteria, strict=True))
 
 
-def _from_json(item: Any) -> Triple:
+def _from_json(item: object) -> Triple:
     if not isinstance(item, list) or len(item) not in {2, 3}:
         raise ValueError("_filter_json is an array of [field, type, criteria]")
     criteria = item[2] if len(item) == len(("field", "type", "criteria")) else ""

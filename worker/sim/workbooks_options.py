@@ -60,13 +60,13 @@ class Options:
     label_typo: dict[str, str] = field(default_factory=dict)
     rules: list[dict[str, str]] = field(default_factory=list)
 
-    def choose(self, name: str, value: Any) -> None:
+    def choose(self, name: str, value: object) -> None:
         """Set one choice; ValueError when there is no such choice or shape."""
         if name not in {one.name for one in fields(self)}:
             raise ValueError(f"no option {name!r}")
         if name.endswith("_shape") and value not in SHAPES:
             raise ValueError(f"{name} is one of {', '.join(SHAPES)}")
-        if name == "keys" and not isinstance(value, dict):
+        if name == "keys" and isinstance(value, list):
             value = {key: {} for key in value}
         setattr(self, name, value)
 

@@ -39,7 +39,7 @@ class Row:
         )
 
 
-def fold(value: Any) -> Any:
+def fold(value: object) -> object:
     """Return a value as the hash indexes compare it: texts regardless of case and outer blanks."""
     return value.strip().casefold() if isinstance(value, str) else value
 

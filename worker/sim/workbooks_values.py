@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from worker.sim import workbooks_dates as dates
 
@@ -14,11 +14,13 @@ if TYPE_CHECKING:
 
 NO_VALUE = ":no_value:"
 NULL_VALUE = ":null_value:"
+Held = str | float | bool | None
+"""What a field can hold inside (an ``int`` is a ``float`` to the type checker)."""
 TRUTHS = frozenset({"true", "t", "on", "1", "yes", "y"})
 _INTEGER_LIMIT = 2_147_483_647
 
 
-def accepted(world: World, kind: Kind, field: Field, text: str) -> Any:
+def accepted(world: World, kind: Kind, field: Field, text: str) -> Held:
     """Return what a field will hold; ValueError with the vendor's words when the value is refused."""
     if text == NULL_VALUE:
         return False if field.datatype == "boolean" else None
@@ -34,7 +36,7 @@ def accepted(world: World, kind: Kind, field: Field, text: str) -> Any:
     return _text(world, field, text)
 
 
-def _moment(world: World, field: Field, text: str) -> Any:
+def _moment(world: World, field: Field, text: str) -> Held:
     if not text.strip():
         return None
     try:

@@ -6,7 +6,7 @@ import gzip
 import json
 import re
 from email import message_from_bytes
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl
 
 from worker.sim.control import Reply, Request, json_reply
@@ -20,7 +20,7 @@ LOGIN_PAGE = (
     b"<!DOCTYPE html><html><head><title>Workbooks Login</title></head>"
     b'<body><form action="/login" method="post"><input name="username"><input name="password"></form></body></html>'
 )
-_METHOD = re.compile(rb'(?:^|&)_method=([A-Za-z]+)|"_method"\s*:\s*"([A-Za-z]+)"')
+_METHOD = re.compile(rb'(?:(?:^|&)_method=|"_method"\s*:\s*"|name="_method"\r\n\r\n)([A-Za-z]+)')
 
 
 class Stop(Exception):
@@ -113,7 +113,7 @@ def _json_pairs(body: bytes) -> Iterator[tuple[str, str]]:
             yield name, _text(value)
 
 
-def _text(value: Any) -> str:
+def _text(value: object) -> str:
     if value is None:
         return NULL_VALUE
     if isinstance(value, bool):
@@ -130,17 +130,16 @@ def _multipart_pairs(request: Request) -> Iterator[tuple[str, str]]:
             yield name, raw.decode("utf-8", "replace") if isinstance(raw, bytes) else ""
 
 
-def method(request: Request) -> str:
-    """Return the method that counts: ``_method`` in the query or the body overrides HTTP's."""
-    found = _METHOD.search(request.query.encode()) or _METHOD.search(request.body)
-    if found is None:
-        return request.method.upper()
-    return (found[1] or found[2]).decode().upper()
+def method(request: Request, asked: Parameters) -> str:
+    """Return the method that counts: the parameter ``_method`` overrides HTTP's."""
+    return (asked.get("_method") or request.method).upper()
 
 
 def operation(request: Request) -> str:
     """Return ``write`` for what changes records, ``read`` for all else (logging in too)."""
-    return "write" if method(request) == "PUT" else "read"
+    found = _METHOD.search(request.query.encode()) or _METHOD.search(request.body)
+    said = found[1].decode() if found is not None else request.method
+    return "write" if said.upper() == "PUT" else "read"
 
 
 def dressed(reply: Reply, asked: Parameters, *, pretty: bool, agent: str, encodings: str) -> Reply:

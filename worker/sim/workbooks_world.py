@@ -197,12 +197,12 @@ class World:
         if kind is not None:
             kind.fields.pop(row.values["value_column_name"], None)
 
-    def edit(self, document: Any) -> Any:
+    def edit(self, document: object) -> dict[str, Any]:
         """Change the world as a person at the CRM's own screen would; see :mod:`worker.sim.workbooks_edit`."""
         with self.lock:
             return workbooks_edit.edit(self, document)
 
-    def dump(self) -> Any:
+    def dump(self) -> dict[str, Any]:
         """Return people, organisations and tasks with what is set on them."""
         with self.lock:
             return workbooks_edit.dump(self)
