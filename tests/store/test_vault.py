@@ -483,6 +483,18 @@ def test_minter_that_outlasted_its_lease_still_brings_the_only_pair(
 
 
 @sqlite_is_enough
+def test_pair_minted_from_a_replaced_token_replaces_nothing(
+    store: database.Store, open_vault: Callable[..., vault.Vault], vendor: Vendor
+) -> None:
+    """What comes back from a mint gives way to a pair that a person has put there meanwhile."""
+    tokens = open_vault()
+    tokens.bearer()
+    vendor.after = lambda: open_vault(seed=None).put(Pair("by hand", "refresh by hand", START + TWO_HOURS))
+    assert tokens.renew("access-1") == "by hand"
+    assert tokens._row.look().refresh == "refresh by hand"
+
+
+@sqlite_is_enough
 def test_wait_asked_for_by_the_vendor_passes_through(
     open_vault: Callable[..., vault.Vault], vendor: Vendor, clock: Clock
 ) -> None:

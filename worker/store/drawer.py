@@ -60,14 +60,14 @@ class Drawer:
         """Replace everything by a refresh token that was never planted before; leave all as it is if it was."""
         with self._change() as (db, row):
             if _digest(seed) not in self._seeds(row):
-                values = self._sealed(seed) | {"seeds": self._seeds_with(row, seed), "lease_until": None}
-                self._update(db, row, expires_at=None, minted_at=None, **values)
+                times = {"expires_at": None, "minted_at": None, "lease_until": None}
+                self._update(db, row, self._sealed(seed) | {"seeds": self._seeds_with(row, seed)} | times)
 
     def put(self, refresh: str, access: str, *, expires_at: datetime, now: datetime) -> None:
         """Replace everything by a pair; its refresh token counts as planted, for it may turn up in the settings."""
         with self._change() as (db, row):
-            values = self._sealed(refresh, access) | {"seeds": self._seeds_with(row, refresh), "lease_until": None}
-            self._update(db, row, expires_at=expires_at, minted_at=now, **values)
+            times = {"expires_at": expires_at, "minted_at": now, "lease_until": None}
+            self._update(db, row, self._sealed(refresh, access) | {"seeds": self._seeds_with(row, refresh)} | times)
 
     def claim(self, held: Held, *, until: datetime) -> bool:
         """Lease the row if it is still as it was ``held``.
@@ -98,8 +98,8 @@ class Drawer:
             if self._opened(row).refresh != minted.began.refresh:
                 return
             previous = minted.spent if minted.spent != minted.refresh else ""
-            values = self._sealed(minted.refresh, minted.access, previous) | {"expires_at": minted.expires_at}
-            self._update(db, row, minted_at=now, lease_until=None, **values)
+            times = {"expires_at": minted.expires_at, "minted_at": now, "lease_until": None}
+            self._update(db, row, self._sealed(minted.refresh, minted.access, previous) | times)
 
     def _purpose(self, column: str) -> str:
         return f"{self.vendor} {column}"
@@ -140,8 +140,8 @@ class Drawer:
             database.upsert(db, TOKEN, [empty], key=["vendor"], update=[])
             yield db, db.execute(sa.select(TOKEN).where(TOKEN.c.vendor == self.vendor).with_for_update()).one()
 
-    def _update(self, db: sa.Connection, row: sa.Row[Any], **values: Any) -> None:
-        db.execute(sa.update(TOKEN).where(TOKEN.c.vendor == self.vendor).values(fence=row.fence + 1, **values))
+    def _update(self, db: sa.Connection, row: sa.Row[Any], values: dict[str, Any]) -> None:
+        db.execute(sa.update(TOKEN).where(TOKEN.c.vendor == self.vendor).values(values | {"fence": row.fence + 1}))
 
     def _change_of(self, held: Held, values: dict[str, Any]) -> bool:
         """Change the row if its fence is still the one ``held``, and return whether it was."""
