@@ -89,6 +89,8 @@ class Ask:
     url: httpx.URL
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     body: bytes | None = field(default=None, repr=False)
+    hide: tuple[str, ...] = field(default=(), repr=False)
+    """What must not be quoted from the answer, beside the bearer token: a key, a person's data."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,8 +101,12 @@ class Reply:
     headers: httpx.Headers = field(repr=False)
     body: bytes = field(repr=False)
     server_time: datetime
-    token: str = field(default="", repr=False)
-    """The bearer token it was asked with, to be hidden in whatever is quoted from it."""
+    hidden: tuple[str, ...] = field(default=(), repr=False)
+    """What may not be quoted from it."""
+
+    def say(self, words: str) -> str:
+        """Return words of this answer as they may be logged."""
+        return say(words, self.hidden)
 
 
 @cache
@@ -186,13 +192,13 @@ def say(text: str, hide: Iterable[str] = ()) -> str:
     return text if len(text) <= WORDS_CAP else text[: WORDS_CAP - 1] + "…"
 
 
-def personal(fields: Mapping[str, Any]) -> list[str]:
+def personal(fields: Mapping[str, Any]) -> tuple[str, ...]:
     """Return the texts among ``fields`` that may be a person's data, to be hidden in a vendor's words about them."""
     found: list[str] = []
     for name, value in fields.items():
         if _PERSONAL.search(name) and not name.startswith("cf_"):
             found += [item for item in (value if isinstance(value, list) else [value]) if isinstance(item, str)]
-    return found
+    return tuple(found)
 
 
 def decoded(reply: Reply, decoder: msgspec.json.Decoder[T]) -> T:
@@ -262,8 +268,8 @@ class Client:
                 body = self._body(response, started)
             finally:
                 response.close()
-            token = ask.headers.get("Authorization", "").removeprefix("Bearer ")
-            reply = Reply(response.status_code, response.headers, body, self._server_time(response.headers), token)
+            hidden = (ask.headers.get("Authorization", "").removeprefix("Bearer "), *ask.hide)
+            reply = Reply(response.status_code, response.headers, body, self._server_time(response.headers), hidden)
         except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.UnsupportedProtocol) as error:
             fault = NotSent(f"could not connect ({type(error).__name__})", system=self.system)
         except (httpx.HTTPError, httpx.StreamError, httpx.InvalidURL) as error:
@@ -343,12 +349,12 @@ def _port(url: httpx.URL) -> int | None:
     return url.port or {"http": 80, "https": 443}.get(url.scheme)
 
 
-def as_json(document: Any) -> bytes:
+def as_json(document: object) -> bytes:
     """Return ``document`` as JSON; raises ValueError for what JSON cannot hold (NaN, infinity, a lone surrogate)."""
     return json.dumps(document, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
 
 
-def whole(value: Any) -> int | None:
+def whole(value: object) -> int | None:
     """Return ``value`` as an integer when it is one or spells one, else None."""
     if isinstance(value, bool):
         return None

@@ -166,16 +166,16 @@ class Outreach:
             body = base.as_json({"data": data})
         except ValueError:
             raise self._invalid("a value that JSON cannot hold", ref=ref) from None
-        hide = base.personal(data["attributes"])
+        ask = base.Ask(method, self.client.url(path), body=body, hide=base.personal(data["attributes"]))
 
         def once() -> records.Snapshot:
-            reply = self._authorised(base.Ask(method, self.client.url(path), body=body), hide)
-            self._refuse_write(reply, ref, hide)
+            reply = self._authorised(ask)
+            self._refuse_write(reply, ref)
             return outreach_json.one(reply, records.Kind.PROSPECT)
 
         return self.client.patiently(once, repeatable=False)
 
-    def _authorised(self, ask: base.Ask, hide: Iterable[str] = ()) -> base.Reply:
+    def _authorised(self, ask: base.Ask) -> base.Reply:
         """Return the answer to ``ask`` with a bearer token, renewed once if refused; refused again is AuthRevoked."""
         bearer = self._tokens.bearer()
         reply = self.client.exchange(_with(ask, bearer))
@@ -183,7 +183,7 @@ class Outreach:
             bearer = self._tokens.renew(bearer)
             reply = self.client.exchange(_with(ask, bearer))
         if reply.status == httpx.codes.UNAUTHORIZED:
-            told = outreach_json.complaint(reply, hide)
+            told = outreach_json.complaint(reply)
             raise self._revoked(f"Outreach refuses a fresh token: {told.words}")
         return reply
 
@@ -198,13 +198,13 @@ class Outreach:
             raise errors.ContractBroken(f"Outreach refuses a read, {reply.status}: {words}", system=self.client.system)
         raise base.Unanswered(f"answered a read with {reply.status}", system=self.client.system)
 
-    def _refuse_write(self, reply: base.Reply, ref: records.Ref | None, hide: Iterable[str]) -> None:
+    def _refuse_write(self, reply: base.Reply, ref: records.Ref | None) -> None:
         """Return only if a write was answered with 2xx; otherwise raise what the status means."""
         if httpx.codes.is_success(reply.status):
             return
-        words = self._common_refusal(reply, hide)
+        words = self._common_refusal(reply)
         if reply.status in _REFUSED:
-            told = outreach_json.complaint(reply, hide)
+            told = outreach_json.complaint(reply)
             raise self._invalid(told.words, name=told.field, ref=ref)
         if reply.status in {404, 410} and ref is not None:
             raise errors.Unreadable(words, system=self.client.system, ref=ref)
@@ -212,9 +212,9 @@ class Outreach:
             raise errors.ContractBroken(f"Outreach refuses a write, {reply.status}: {words}", system=self.client.system)
         raise base.Unanswered(f"answered a write with {reply.status}", system=self.client.system)
 
-    def _common_refusal(self, reply: base.Reply, hide: Iterable[str] = ()) -> str:
+    def _common_refusal(self, reply: base.Reply) -> str:
         """Return the vendor's words, after raising for throttling, 5xx and a missing permission."""
-        words = outreach_json.complaint(reply, hide).words
+        words = outreach_json.complaint(reply).words
         self.client.refuse_trouble(reply, words)
         if reply.status == httpx.codes.FORBIDDEN:
             raise self._revoked(f"Outreach forbids it: {words}")

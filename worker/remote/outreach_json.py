@@ -145,14 +145,14 @@ def _tolerant_page(
     return found, _next(links.get("next") if isinstance(links, dict) else None)
 
 
-def _no_data(reply: base.Reply, document: Any, what: str) -> base.Unanswered:
+def _no_data(reply: base.Reply, document: object, what: str) -> base.Unanswered:
     """Return the error for a document that lacks its data, with the vendor's own errors if it holds those instead."""
     if isinstance(document, dict) and document.get("errors"):
         return base.Unanswered(f"answered {reply.status} with an error: {complaint(reply).words}"[: base.WORDS_CAP])
     return base.Unanswered(f"answered {reply.status} with JSON that is not {what}")
 
 
-def _must_be_of(kind: records.Kind, types: set[str], complaints: Any) -> None:
+def _must_be_of(kind: records.Kind, types: set[str], complaints: object) -> None:
     """Raise Unanswered when an answer holds errors beside its data, or records of another type."""
     if complaints:
         raise base.Unanswered("the answer holds errors beside its data")
@@ -179,7 +179,7 @@ def _snapshot(resource: Resource, asked: Shape, wanted: frozenset[str]) -> recor
     )
 
 
-def _relate(relations: dict[str, int | None], name: str, data: Any) -> None:
+def _relate(relations: dict[str, int | None], name: str, data: object) -> None:
     """Add what a to-one relation holds; a to-many, an untold or an illegible one adds nothing."""
     if data is None:
         relations[name] = None
@@ -213,7 +213,7 @@ def _loose_snapshot(
     )
 
 
-def _id(value: Any) -> int:
+def _id(value: object) -> int:
     """Return a record's id, a positive integer or digits; else raise Unanswered, for a record may not be skipped."""
     number = base.whole(value)
     if number is None or number <= 0:
@@ -221,12 +221,12 @@ def _id(value: Any) -> int:
     return number
 
 
-def _moment(value: Any) -> datetime | None:
+def _moment(value: object) -> datetime | None:
     """Return an ISO 8601 time as aware UTC, or None."""
     return waits.iso_date(value) if isinstance(value, str) else None
 
 
-def _next(link: Any) -> str | None:
+def _next(link: object) -> str | None:
     """Return the next link as text, from either form that JSON:API knows; None on the last page."""
     if isinstance(link, dict):
         link = link.get("href")
@@ -241,7 +241,7 @@ class Complaint:
     field: str = ""
 
 
-def complaint(reply: base.Reply, hide: Iterable[str] = ()) -> Complaint:
+def complaint(reply: base.Reply) -> Complaint:
     """Return the vendor's own words of an error: JSON:API errors, the gateway's shape, or just the status.
 
     An error's ``id`` stands before its text. 415 writes ``details`` for ``detail`` (facts, section 2).
@@ -258,10 +258,10 @@ def complaint(reply: base.Reply, hide: Iterable[str] = ()) -> Complaint:
     texts = list(dict.fromkeys(text for text in map(_text, found) if text))
     pointers = [name for name in map(_pointed_at, found) if name]
     words = "; ".join(texts) or f"answered {reply.status} without a word about why"
-    return Complaint(base.say(words, (reply.token, *hide)), pointers[0] if pointers else "")
+    return Complaint(reply.say(words), pointers[0] if pointers else "")
 
 
-def _text(error: Any) -> str:
+def _text(error: object) -> str:
     """Return one error's id and text."""
     if not isinstance(error, dict):
         return error if isinstance(error, str) else ""
@@ -271,7 +271,7 @@ def _text(error: Any) -> str:
     return ": ".join(part for part in (name, detail) if part)
 
 
-def _pointed_at(error: Any) -> str:
+def _pointed_at(error: object) -> str:
     """Return the attribute that ``source.pointer`` names, such as ``emails`` for ``/data/attributes/emails/0``."""
     source = error.get("source") if isinstance(error, dict) else None
     pointer = source.get("pointer") if isinstance(source, dict) else None

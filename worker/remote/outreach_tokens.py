@@ -68,12 +68,12 @@ def refresh(
         "refresh_token": refresh_token,
     }
     headers = {"Content-Type": "application/x-www-form-urlencoded", "Accept": "application/json"}
-    ask = base.Ask("POST", client.url("/oauth/token"), headers, urlencode(form).encode())
     hide = (client_id, client_secret, refresh_token)
+    ask = base.Ask("POST", client.url("/oauth/token"), headers, urlencode(form).encode(), hide)
 
     def once() -> TokenPair:
         reply = client.exchange(ask)
-        words = "" if reply.status in _OK else outreach_json.complaint(reply, hide).words
+        words = "" if reply.status in _OK else outreach_json.complaint(reply).words
         if reply.status == _TOO_MANY and waits.told(reply.headers, reply.server_time) is None:
             raise errors.Throttled(f"429: {words}", retry_after_s=MINT_WAIT_S, system=client.system)
         client.refuse_trouble(reply, words)
@@ -104,7 +104,7 @@ def _pair(reply: base.Reply, refresh_token: str) -> TokenPair:
     return TokenPair(access, following if isinstance(following, str) and following else refresh_token, expires_at)
 
 
-def organisation(document: Any) -> str | None:
+def organisation(document: object) -> str | None:
     """Return the likeliest identity among all values whose path speaks of an organisation or instance, else None.
 
     The shape of the root's answer is published nowhere: a guid goes before an id, an id before a name.
@@ -118,7 +118,7 @@ def _rank(path: str) -> int:
     return next((rank for rank, pattern in enumerate(_RANKS) if pattern.search(path)), len(_RANKS))
 
 
-def _scalars(document: Any, path: str) -> Iterator[tuple[str, str]]:
+def _scalars(document: object, path: str) -> Iterator[tuple[str, str]]:
     """Yield the texts and whole numbers of a document with their paths; an object's ``type`` is part of its path."""
     if isinstance(document, dict):
         kind = document.get("type")

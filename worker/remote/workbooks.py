@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import httpx
@@ -92,7 +93,7 @@ class Workbooks:
             if reply.status == httpx.codes.NOT_FOUND:
                 return Tenant()
             self._refuse_read(reply)
-            return self._tenant(base.decoded(reply, _ANYTHING))
+            return self._tenant(reply)
 
         return self.client.patiently(once, repeatable=True)
 
@@ -118,9 +119,10 @@ class Workbooks:
         for column in dict.fromkeys((*columns, *workbooks_rows.OWN_COLUMNS)):
             form.add("_select_columns[]", column)
         wanted = frozenset(columns)
+        hide = tuple(text for name, _, value in filters for text in base.personal({name: value.split(",")}))
 
         def once() -> base.Page:
-            reply = self._post(_PATHS[kind], form)
+            reply = self._post(_PATHS[kind], form, hide)
             self._refuse_read(reply)
             snapshots = [workbooks_rows.snapshot(row, kind, wanted) for row in self._listed(reply)]
             return base.Page(snapshots, None, reply.server_time)
@@ -185,14 +187,14 @@ class Workbooks:
         if listing is not None and listing.success:
             return listing.data
         document = base.decoded(reply, _ANYTHING)
-        self._refuse_session(document)
+        self._refuse_session(reply, document)
         words = workbooks_reply.words(document) or "not a list of rows"
-        raise base.Unanswered(f"a list was answered with: {self._say(words)}", system=self.client.system)
+        raise base.Unanswered(f"a list was answered with: {reply.say(words)}", system=self.client.system)
 
-    def _optional(self, path: str, form: Form) -> Any:
+    def _optional(self, path: str, form: Form) -> object:
         """Return the JSON of a reading that not every database or key allows; None where it is not there."""
 
-        def once() -> Any:
+        def once() -> object:
             reply = self._post(path, form)
             if reply.status in _NOT_THERE:
                 return None
@@ -200,7 +202,7 @@ class Workbooks:
             document = base.decoded(reply, _ANYTHING)
             failed = isinstance(document, dict) and document.get("success") is not True
             if failed:
-                self._refuse_session(document)
+                self._refuse_session(reply, document)
             return None if failed else document
 
         return self.client.patiently(once, repeatable=True)
@@ -211,20 +213,21 @@ class Workbooks:
         form.add("_per_object_transactions", "true")
         form.add("_strict_attribute_checking", "true")
         squared(form, batch)
+        hide = tuple(text for write in batch for text in base.personal(write.fields))
         try:
-            reply = self.client.patiently(lambda: self._written(_PATHS[kind], form), repeatable=False)
+            reply = self.client.patiently(lambda: self._written(_PATHS[kind], form, hide), repeatable=False)
             carried_out = httpx.codes.is_success(reply.status)
             document = base.decoded(reply, _ANYTHING) if carried_out else _document(reply)
         except base.Unanswered as error:
             return [Uncertain(error.words)] * len(batch)
         if carried_out:
-            self._refuse_session(document)
-        found = workbooks_reply.outcomes(document, batch, reference_field=reference_field, hide=(self._api_key,))
+            self._refuse_session(reply, document)
+        found = workbooks_reply.outcomes(document, batch, reference_field=reference_field, hide=reply.hidden)
         return found if carried_out else [_under_status(reply.status, one, alone=len(batch) == 1) for one in found]
 
-    def _written(self, path: str, form: Form) -> base.Reply:
+    def _written(self, path: str, form: Form, hide: tuple[str, ...]) -> base.Reply:
         """Return the reply to a write, unless its status says that nothing was done or that nobody knows."""
-        reply = self._post(path, form)
+        reply = self._post(path, form, hide)
         if reply.status >= httpx.codes.INTERNAL_SERVER_ERROR:
             raise base.Unanswered(f"answered a write with {reply.status}", system=self.client.system)
         self.client.refuse_trouble(reply)
@@ -234,7 +237,7 @@ class Workbooks:
             raise base.Unanswered(f"answered a write with {reply.status}", system=self.client.system)
         return reply
 
-    def _post(self, path: str, form: Form) -> base.Reply:
+    def _post(self, path: str, form: Form, hide: tuple[str, ...] = ()) -> base.Reply:
         """Return the reply to a form, having followed the redirects with which Workbooks slows its clients down.
 
         The vendor's own clients lose the body on the way (trace, section E); here method and body stay, the host too,
@@ -243,14 +246,14 @@ class Workbooks:
         milliseconds = int(self.client.now().timestamp() * 1000)
         url = self.client.url(path, [("_dc", str(milliseconds))])
         headers = {"Content-Type": "application/x-www-form-urlencoded", "Accept": "application/json"}
-        body = form.body()
+        ask = base.Ask("POST", url, headers, form.body(), (self._api_key, *hide))
         for hop in range(HOPS + 1):
-            reply = self.client.exchange(base.Ask("POST", url, headers, body))
+            reply = self.client.exchange(ask)
             location = reply.headers.get("location")
             if not 300 <= reply.status < httpx.codes.BAD_REQUEST or not location:  # noqa: PLR2004 a class of status
                 return reply
-            url = self.client.same_host(location, seen_from=url)
-            if _LOGIN.search(url.path):
+            ask = replace(ask, url=self.client.same_host(location, seen_from=ask.url))
+            if _LOGIN.search(ask.url.path):
                 self._revoked("it redirects to its login page: session or key no longer accepted")
             wait_s = waits.told(reply.headers, reply.server_time)
             if wait_s is not None and wait_s > base.SLEPT_THROUGH_S:
@@ -268,7 +271,7 @@ class Workbooks:
         self.client.refuse_trouble(reply)
         if reply.status in {401, 403}:
             self._refuse_credentials(reply)
-        words = self._say(workbooks_reply.words(_document(reply)) or "without a word about why")
+        words = reply.say(workbooks_reply.words(_document(reply)) or "without a word about why")
         if reply.status >= httpx.codes.BAD_REQUEST:
             raise errors.ContractBroken(f"Workbooks refuses a read, {reply.status}: {words}", system=self.client.system)
         raise base.Unanswered(f"answered a read with {reply.status}", system=self.client.system)
@@ -276,10 +279,10 @@ class Workbooks:
     def _refuse_credentials(self, reply: base.Reply) -> NoReturn:
         """Raise AuthRevoked for a 401 or 403, RemoteDown when it is the database that is away for a while."""
         document = _document(reply)
-        self._refuse_session(document)
-        self._revoked(f"{reply.status}, {self._say(workbooks_reply.words(document) or 'no reason given')}")
+        self._refuse_session(reply, document)
+        self._revoked(f"{reply.status}, {reply.say(workbooks_reply.words(document) or 'no reason given')}")
 
-    def _refuse_session(self, document: Any) -> None:
+    def _refuse_session(self, reply: base.Reply, document: object) -> None:
         """Raise what a ``failure_reason`` means, if the reply holds one."""
         told = document if isinstance(document, dict) and document.get("success") is not True else {}
         reason = told.get("failure_reason")
@@ -287,7 +290,7 @@ class Workbooks:
             return
         if reason in _MOMENTARY:
             raise errors.RemoteDown(f"Workbooks says {reason}", system=self.client.system)
-        self._revoked(self._say(reason))
+        self._revoked(reply.say(reason))
 
     def _revoked(self, words: str) -> NoReturn:
         """Raise AuthRevoked with the vendor's reason and what usually lies behind it."""
@@ -295,17 +298,14 @@ class Workbooks:
         told = f"Workbooks refuses the API key ({words[:120]}); likely: {causes}"
         raise errors.AuthRevoked(told, system=self.client.system)
 
-    def _tenant(self, document: Any) -> Tenant:
+    def _tenant(self, reply: base.Reply) -> Tenant:
         """Return the tenant a login told; raises for a reply that is no login."""
-        self._refuse_session(document)
+        document = base.decoded(reply, _ANYTHING)
+        self._refuse_session(reply, document)
         tenant = workbooks_rows.tenant(document)
         if tenant is None:
             raise base.Unanswered("a login was answered without an identity", system=self.client.system)
         return tenant
-
-    def _say(self, words: str) -> str:
-        """Return the vendor's words without our key."""
-        return base.say(words, (self._api_key,))
 
 
 def _under_status(status: int, outcome: Outcome, *, alone: bool) -> Outcome:
@@ -317,7 +317,7 @@ def _under_status(status: int, outcome: Outcome, *, alone: bool) -> Outcome:
     return outcome
 
 
-def _document(reply: base.Reply) -> Any:
+def _document(reply: base.Reply) -> object:
     """Return the body as JSON, None if it is none."""
     try:
         return _ANYTHING.decode(reply.body)

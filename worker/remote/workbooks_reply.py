@@ -33,7 +33,7 @@ Words = dict[str, str]
 
 
 def outcomes(
-    document: Any, writes: Sequence[Write], *, reference_field: str, hide: Iterable[str] = ()
+    document: object, writes: Sequence[Write], *, reference_field: str, hide: Iterable[str] = ()
 ) -> list[Outcome]:
     """Return the outcome of each write, in the order of ``writes``, from the reply's JSON."""
     if not isinstance(document, dict):
@@ -44,7 +44,7 @@ def outcomes(
     return [_spoken_safely(outcome, write, secrets) for outcome, write in zip(found, writes, strict=True)]
 
 
-def words(document: Any) -> str:
+def words(document: object) -> str:
     """Return what a failed reply says, in one line; "" when it says nothing. May hold anything: speak it safely."""
     if not isinstance(document, dict):
         return ""
@@ -138,7 +138,7 @@ class _Reading:
         version = base.whole(item.get("lock_version"))
         return Applied(base.whole(item["id"]) or 0, version, fields, parse_time(item.get("updated_at")))
 
-    def _info(self, place: int) -> Any:
+    def _info(self, place: int) -> object:
         """Return the information about a write: beside its object, else at its place where places can be trusted."""
         if len(self.infos) == len(self.objects) and place in self.places:
             return self.infos[self.places[place]]
@@ -247,7 +247,7 @@ def _remark(document: Mapping[str, Any]) -> str:
     return next((text for text in found if text), "")
 
 
-def _sort_entry(entry: Any, ids: set[int], common: Words, named: dict[int, Words]) -> None:
+def _sort_entry(entry: object, ids: set[int], common: Words, named: dict[int, Words]) -> None:
     """Put one entry of ``failures`` or ``errors`` where it belongs."""
     if isinstance(entry, dict):
         number = base.whole(entry.get("id", entry.get("object_id")))
@@ -262,7 +262,7 @@ def _sort_entry(entry: Any, ids: set[int], common: Words, named: dict[int, Words
     _merge(common, _words_of(entry))
 
 
-def _words_of(value: Any) -> Words:
+def _words_of(value: object) -> Words:
     """Return field → words of any shape: text, list, ``{field: text or list}``, ``{"[]": {…}}``, ``{title, body}``."""
     if isinstance(value, str):
         return {"": value} if value.strip() else {}
@@ -309,17 +309,19 @@ def _spoken_safely(outcome: Outcome, write: Write, hide: Iterable[str]) -> Outco
         return outcome
     secrets = [*hide, *base.personal(write.fields)]
     if isinstance(outcome, Refused):
-        named = ((name if name in write.fields else base.say(name), text) for name, text in outcome.errors.items())
+        named = (
+            (name if name in write.fields else base.say(name, secrets), text) for name, text in outcome.errors.items()
+        )
         return Refused({name: base.say(text, secrets) for name, text in named})
     return type(outcome)(base.say(outcome.words, secrets))
 
 
-def _list(value: Any) -> list[Any]:
+def _list(value: object) -> list[Any]:
     """Return a list as it is, anything else as an empty one."""
     return value if isinstance(value, list) else []
 
 
-def _truth(value: Any) -> bool | None:
+def _truth(value: object) -> bool | None:
     """Return a success flag, or None when there is none."""
     if isinstance(value, bool):
         return value

@@ -111,7 +111,7 @@ def unsendable(write: Write) -> Refused | None:
     return Refused(faults) if faults else None
 
 
-def tenant(document: Any) -> Tenant | None:
+def tenant(document: object) -> Tenant | None:
     """Return whose database a login opened, or None when the reply names neither a database nor a user."""
     if not isinstance(document, dict):
         return None
@@ -129,7 +129,7 @@ def tenant(document: Any) -> Tenant | None:
     )
 
 
-def fields_of(document: Any, class_name: str) -> dict[str, FieldInfo]:
+def fields_of(document: object, class_name: str) -> dict[str, FieldInfo]:
     """Return the fields of one class by name; none where the metadata does not tell them in a shape known here."""
     types = document.get("data") if isinstance(document, dict) else document
     found: dict[str, FieldInfo] = {}
@@ -161,7 +161,7 @@ def _field_info(told: dict[str, Any]) -> FieldInfo:
     )
 
 
-def entries(document: Any, picklist_id: int) -> dict[int, str] | None:
+def entries(document: object, picklist_id: int) -> dict[int, str] | None:
     """Return one page of a picklist, id → value; None when it is no such page, or one of another list.
 
     The value stands in ``value``, where the vendor's samples set it (picklist_example.php); ``name`` is taken too.
@@ -180,6 +180,6 @@ def entries(document: Any, picklist_id: int) -> dict[int, str] | None:
     return found
 
 
-def _text(value: Any) -> str | None:
+def _text(value: object) -> str | None:
     """Return a text as it is, anything else as None."""
     return value if isinstance(value, str) and value else None

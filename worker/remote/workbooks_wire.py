@@ -171,7 +171,7 @@ def parse_time(value: object) -> datetime | None:
         found = pattern.fullmatch(text)
         if found:
             return _from_words(found.groupdict())
-    return waits.iso_date(text)
+    return waits.iso_date(text) if "-" in text else None
 
 
 def _from_epoch(number: float) -> datetime | None:
