@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from worker.sim import workbooks_dates as dates
 from worker.sim import workbooks_values as values
-from worker.sim.workbooks_types import CUSTOM_FIELDS, SEQUENCE_STATE, Field
+from worker.sim.workbooks_types import CUSTOM_FIELDS, HUMAN_USER, SEQUENCE_STATE, Field
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from worker.sim.workbooks_types import Kind
     from worker.sim.workbooks_world import World
 
-BY_HAND = 3  # the user who sits at the screen
 Document = dict[str, Any]
 
 
@@ -88,7 +87,7 @@ def _read(world: World, kind: Kind, fields: Mapping[str, Any]) -> dict[str, Any]
 def _create(world: World, document: Document) -> Result:
     kind = world.short[document["type"]]
     given = _read(world, kind, document.get("fields") or {})
-    row = world.create(kind.short, given, at=world.now(), by=BY_HAND)
+    row = world.create(kind.short, given, at=world.now(), by=HUMAN_USER)
     return row.id, _effect("create", kind.short, row.id, {name: [None, value] for name, value in given.items()})
 
 
@@ -100,20 +99,20 @@ def _set(world: World, document: Document) -> Result:
         fields = {**{part: row.values.get(part) for part in parts}, **fields}
     given = _read(world, kind, fields)
     changes = {name: [row.values.get(name), value] for name, value in given.items()}
-    world.change(kind.short, row, given, by=BY_HAND)
+    world.change(kind.short, row, given, by=HUMAN_USER)
     return row.id, _effect("update", kind.short, row.id, changes)
 
 
 def _delete(world: World, document: Document) -> Result:
     row = _row(world, document)
-    world.erase(document["type"], row, by=BY_HAND)
+    world.erase(document["type"], row, by=HUMAN_USER)
     return row.id, _effect("delete", document["type"], row.id)
 
 
 def _undelete(world: World, document: Document) -> Result:
     row = _row(world, document)
     row.is_deleted = False
-    world.change(document["type"], row, {}, by=BY_HAND)
+    world.change(document["type"], row, {}, by=HUMAN_USER)
     return row.id, _effect("update", document["type"], row.id, {"is_deleted": [True, False]})
 
 
@@ -131,8 +130,8 @@ def _merge(world: World, document: Document) -> Result:
     address = loser.values.get("main_location[email]")
     held = winner.values.get("main_location[alternate_email]")
     taken = {"main_location[alternate_email]": address} if address else {}
-    world.change("person", winner, taken, by=BY_HAND)
-    world.erase("person", loser, by=BY_HAND)
+    world.change("person", winner, taken, by=HUMAN_USER)
+    world.erase("person", loser, by=HUMAN_USER)
     changes = {name: [held, value] for name, value in taken.items()}
     return winner.id, [*_effect("update", "person", winner.id, changes), *_effect("delete", "person", loser.id)]
 
@@ -155,7 +154,7 @@ def _remove_label(world: World, document: Document) -> Result:
     )
     if not held:
         raise ValueError(f"no label {document['label']!r}")
-    world.erase("picklist_entry", held[0], by=BY_HAND)
+    world.erase("picklist_entry", held[0], by=HUMAN_USER)
     return held[0].id, _effect("delete", "picklist_entry", held[0].id)
 
 
@@ -168,7 +167,7 @@ def _add_field(world: World, document: Document) -> Result:
     given = {"title": title, "resource_type": kind.class_name, "data_type": data_type, "value_column_name": column}
     if data_type == "picklist":
         given |= {"picklist_id": world.picklist_id(document.get("picklist", SEQUENCE_STATE)), "unrestricted": False}
-    row = world.create("custom_field", {**given, "status": "Available"}, at=world.now(), by=BY_HAND)
+    row = world.create("custom_field", {**given, "status": "Available"}, at=world.now(), by=HUMAN_USER)
     world.open_field(row)
     return row.id, _effect("create", "custom_field", row.id, {name: [None, value] for name, value in given.items()})
 
@@ -180,7 +179,7 @@ def _remove_field(world: World, document: Document) -> Result:
     if not held:
         raise ValueError(f"no custom field {column!r}")
     world.close_field(held[0])
-    world.erase("custom_field", held[0], by=BY_HAND)
+    world.erase("custom_field", held[0], by=HUMAN_USER)
     return held[0].id, _effect("delete", "custom_field", held[0].id)
 
 

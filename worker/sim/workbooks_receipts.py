@@ -11,6 +11,7 @@ What concerns the whole record and no field of it stands under ``base``.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -48,7 +49,7 @@ Outcome = Done | Failed
 
 
 def _title(field: str) -> str:
-    return field.replace("_", " ").replace("[", " ").replace("]", "").strip().capitalize()
+    return re.sub(r"^cf_[a-z]+_", "", field).replace("_", " ").replace("[", " ").replace("]", "").strip().capitalize()
 
 
 def told(outcomes: list[Outcome], options: Options, *, rolled_back: bool) -> dict[str, Any]:

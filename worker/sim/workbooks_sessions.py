@@ -12,13 +12,16 @@ import re
 from dataclasses import dataclass, field
 from datetime import datetime
 from http.cookies import CookieError, SimpleCookie
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from worker.sim import workbooks_dates as dates
 from worker.sim.control import Reply, Request, json_reply
 from worker.sim.workbooks_columns import Formats
+from worker.sim.workbooks_types import INTEGRATION_USER
 from worker.sim.workbooks_wire import Parameters, Stop, redirected, refused, unacceptable
-from worker.sim.workbooks_world import INTEGRATION_USER, World
+
+if TYPE_CHECKING:
+    from worker.sim.workbooks_world import World
 
 COOKIE = "Workbooks-Session"
 _RESERVED_NAMES = frozenset({"workbooks", "workbooks desktop"})

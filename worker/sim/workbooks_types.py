@@ -9,6 +9,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+INTEGRATION_USER = 2
+"""Whom API keys and sessions act for."""
+HUMAN_USER = 3
+"""Who sits at the CRM's own screen."""
 STRING_LIMIT = 255
 TEXT_LIMIT = 65_535
 LONG_TEXT_LIMIT = 16_777_215

@@ -11,7 +11,17 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from worker.sim import seed as seeds
 from worker.sim import workbooks_edit
 from worker.sim.workbooks_table import Row, Table
-from worker.sim.workbooks_types import CUSTOM_DATATYPES, CUSTOM_FIELDS, PICKLISTS, SEQUENCE_STATE, Field, Kind, kinds
+from worker.sim.workbooks_types import (
+    CUSTOM_DATATYPES,
+    CUSTOM_FIELDS,
+    HUMAN_USER,
+    INTEGRATION_USER,
+    PICKLISTS,
+    SEQUENCE_STATE,
+    Field,
+    Kind,
+    kinds,
+)
 
 if TYPE_CHECKING:
     from datetime import tzinfo
@@ -19,8 +29,6 @@ if TYPE_CHECKING:
     from worker.sim.instruments import Clock
     from worker.sim.workbooks_options import Options
 
-INTEGRATION_USER = 2
-HUMAN_USER = 3
 MEMORY_SECONDS = 30 * 86_400
 _FIRST_IDS = {"person": 7001, "task": 30001, "organisation": 501, "user": 1}
 _USERS = (
