@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -12,7 +12,7 @@ import sqlalchemy as sa
 
 from worker.core import errors
 from worker.core.records import System
-from worker.store import budget, database, tables
+from worker.store import budget, database
 
 START = datetime(2026, 11, 21, 9, 10, tzinfo=UTC)
 NINE = datetime(2026, 11, 21, 9, tzinfo=UTC)
@@ -26,15 +26,6 @@ class Clock:
 
     def now(self) -> datetime:
         return self.at
-
-
-@pytest.fixture
-def store(database_url: str) -> Iterator[database.Store]:
-    """A store with its tables."""
-    opened = database.connect(database_url)
-    tables.metadata.create_all(opened.engine)
-    yield opened
-    opened.engine.dispose()
 
 
 @pytest.fixture

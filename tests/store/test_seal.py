@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
 from datetime import UTC, datetime
 
 import pytest
@@ -14,15 +13,6 @@ from worker.store import database, drawer, seal, tables
 
 NOW = datetime(2026, 11, 21, tzinfo=UTC)
 FERNET_KEY = "MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE="
-
-
-@pytest.fixture
-def store(database_url: str) -> Iterator[database.Store]:
-    """A store with its tables."""
-    opened = database.connect(database_url)
-    tables.metadata.create_all(opened.engine)
-    yield opened
-    opened.engine.dispose()
 
 
 @pytest.mark.parametrize(
