@@ -7,7 +7,7 @@ import random
 import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from worker import config
 from worker.core import errors, mapping_file
@@ -65,6 +65,16 @@ class Runtime:
             permit=permit or Permit(),
         )
 
+    def reading(self) -> dict[str, Any]:
+        """Return what polling touches."""
+        return {
+            "store": self.store,
+            "remotes": self.remotes,
+            "mapping": self.mapping,
+            "names": self.names,
+            "now": now,
+        }
+
     def calls(self) -> dict[str, int]:
         """Return how many calls this process has made, by vendor."""
         told = {System.OUTREACH: "outreach", System.CRM: "workbooks"}
@@ -102,9 +112,9 @@ def open_store(settings: Settings) -> database.Store:
 
 
 @contextlib.contextmanager
-def runtime(settings: Settings) -> Iterator[Runtime]:
-    """Hold everything open for one process, and close it at the end."""
-    mapping = read_mapping(settings.mapping)
+def runtime(settings: Settings, mapping: Mapping | None = None) -> Iterator[Runtime]:
+    """Hold everything open for one process, and close it at the end. Without ``mapping`` the file in the settings is read."""
+    mapping = mapping or read_mapping(settings.mapping)
     for name, url in (("OUTREACH", settings.outreach.base_url), ("WORKBOOKS", settings.workbooks.base_url)):
         try:
             base.check_host(url, allow_insecure=settings.allow_insecure_hosts)

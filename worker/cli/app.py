@@ -13,7 +13,7 @@ import sqlalchemy.exc
 import typer
 
 from worker import bootstrap, config, telemetry
-from worker.cli import database, mapping, processes, sim, sync
+from worker.cli import database, demo, mapping, processes, sim, sync
 from worker.core import errors, mapping_file
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ app.command("sync")(sync.sync)
 app.command("up")(processes.up)
 app.command("worker")(processes.worker)
 app.command("beat")(processes.beat)
-app.command("demo", hidden=True)(processes.demo)
+app.command("demo", hidden=True)(demo.demo)
 app.add_typer(mapping.app, name="mapping")
 app.add_typer(database.app, name="db")
 app.add_typer(sim.app, name="sim")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from worker.sim import control, outreach, workbooks
+from worker.sim import outreach, server, workbooks
 
 app = typer.Typer(help="Run a simulated vendor on loopback, for trials and tests.", no_args_is_help=True)
 
@@ -17,10 +17,10 @@ LATENCY = typer.Option(0, min=0, help="Milliseconds that every answer takes at l
 @app.command("outreach")
 def run_outreach(port: int = PORT, seed: str = SEED, records: int = RECORDS, latency_ms: int = LATENCY) -> None:
     """Run a simulated Outreach."""
-    control.serve(outreach.build(seed, records), port=port, latency_ms=latency_ms)
+    server.serve(outreach.build(seed, records), port=port, latency_ms=latency_ms)
 
 
 @app.command("workbooks")
 def run_workbooks(port: int = PORT, seed: str = SEED, records: int = RECORDS, latency_ms: int = LATENCY) -> None:
     """Run a simulated Workbooks."""
-    control.serve(workbooks.build(seed, records), port=port, latency_ms=latency_ms)
+    server.serve(workbooks.build(seed, records), port=port, latency_ms=latency_ms)

@@ -371,3 +371,12 @@ def due_ids(db: sa.Connection, kind: Kind, now: datetime) -> list[int]:
     """Return the ids of records whose change could be claimed now."""
     query = sa.select(CHANGE.c.record_id).where(CHANGE.c.kind == kind, CHANGE.c.state == Standing.DUE)
     return [row.record_id for row in db.execute(query.where(CHANGE.c.next_at <= now).order_by(CHANGE.c.id))]
+
+
+def claimable(db: sa.Connection, now: datetime) -> dict[Lane, int]:
+    """Return how many changes could be claimed now, by lane."""
+    free = sa.or_(CHANGE.c.lease_until.is_(None), CHANGE.c.lease_until < now)
+    query = sa.select(CHANGE.c.lane, sa.func.count().label("rows")).where(
+        CHANGE.c.state == Standing.DUE, CHANGE.c.next_at <= now, free
+    )
+    return {Lane(row.lane): row.rows for row in db.execute(query.group_by(CHANGE.c.lane))}

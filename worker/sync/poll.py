@@ -41,13 +41,14 @@ ESSENTIAL = {Kind.STATE: ("state", "prospect", "sequence")}
 
 @dataclass(frozen=True, slots=True)
 class Polled:
-    """What one run of one stream brought. ``busy``: somebody else is reading it."""
+    """What one run of one stream brought. ``busy``: somebody else is reading it; not ``ended``: there is more to read."""
 
     stream: Kind
     read: int = 0
     moved: int = 0
     queued: int = 0
     busy: bool = False
+    ended: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,17 +68,35 @@ def poll(
     mapping: Mapping,
     names: Names,
     now: Callable[[], datetime],
+    until: datetime | None = None,
     on_page: Callable[[Polled], None] = lambda _: None,
 ) -> Polled:
-    """Read a stream to its end. Raise :class:`errors.Transient` or :class:`errors.Halt`, with what was read kept."""
+    """Read a stream to its end, or till the first page after ``until``. Raise :class:`errors.Transient` or :class:`errors.Halt`, with what was read kept."""
     with store.write() as db:
         reading = cursors.lease(db, stream, now())
     if reading is None:
         return Polled(stream, busy=True)
     mine = reading
+
+    def done(polled: Polled) -> bool:
+        on_page(polled)
+        return until is not None and now() >= until
+
     try:
         with kept_alive(store, lambda db: cursors.renew(db, mine, now())):
-            return _read(reading, store=store, remotes=remotes, mapping=mapping, names=names, now=now, on_page=on_page)
+            told = _read(
+                reading,
+                store=store,
+                remotes=remotes,
+                mapping=mapping,
+                names=names,
+                now=now,
+                done=done,
+            )
+        if not told.ended:
+            with store.write() as db:
+                cursors.leave(db, reading, "goes on in another task")
+        return told  # noqa: TRY300 - an else branch would hide that the lease is given up in every case
     except errors.OutbookError as error:
         refused = isinstance(error, errors.RecordFault | errors.ContractBroken | LinkRefused)
         with store.write() as db:
@@ -99,9 +118,9 @@ def _read(
     mapping: Mapping,
     names: Names,
     now: Callable[[], datetime],
-    on_page: Callable[[Polled], None],
+    done: Callable[[Polled], bool],
 ) -> Polled:
-    """Read page after page until the last one is stored."""
+    """Read page after page until the last one is stored, or enough is ``done``."""
     stream, total = reading.stream, Polled(reading.stream)
     read = _outreach_page if stream.system is System.OUTREACH else _crm_page
     while True:
@@ -114,9 +133,9 @@ def _read(
         total = Polled(
             stream, total.read + len(page.snapshots), total.moved + told.moved, total.queued + told.queued
         )
-        on_page(total)
-        if step.last:
-            return total
+        enough = done(total)
+        if step.last or enough:
+            return replace(total, ended=step.last)
         reading = step.reading
 
 

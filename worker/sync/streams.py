@@ -56,7 +56,7 @@ def relations(kind: Kind) -> tuple[str, ...]:
 
 def columns(kind: Kind, mapping: Mapping, lacking: Collection[str] = ()) -> tuple[str, ...]:
     """Return the columns that a stream of the CRM reads: only the mapped ones, and of those only what the CRM has."""
-    wanted = mapping.person_columns() if kind is Kind.PERSON else (*CRM_TASK_COLUMNS, mapping.task.reference)
+    wanted = mapping.person_columns() if kind is Kind.PERSON else _task_columns(mapping)
     return (*ALWAYS, *(name for name in wanted if name not in lacking))
 
 
@@ -68,7 +68,7 @@ def seen(snapshot: Snapshot, mapping: Mapping) -> Seen:
         reference = _number(snapshot.fields.get(mapping.reference))
         return Seen(snapshot, _print(snapshot, told), transforms.addresses(snapshot, PERSON_ADDRESSES), reference)
     if kind is Kind.CRM_TASK:
-        told = dict(_mapped(snapshot))
+        told = {name: transforms.normal(Compare.TEXT, snapshot.fields.get(name)) for name in _task_columns(mapping)}
         return Seen(snapshot, _print(snapshot, told), reference=_number(snapshot.fields.get(mapping.task.reference)))
     told = {name: _normal_attribute(name, value) for name, value in snapshot.fields.items() if name != "updatedAt"}
     found = transforms.addresses(snapshot, ("emails",)) if kind is Kind.PROSPECT else frozenset()
@@ -78,6 +78,10 @@ def seen(snapshot: Snapshot, mapping: Mapping) -> Seen:
 def all_seen(snapshots: Iterable[Snapshot], mapping: Mapping) -> list[Seen]:
     """Return snapshots ready for the mirror."""
     return [seen(snapshot, mapping) for snapshot in snapshots]
+
+
+def _task_columns(mapping: Mapping) -> tuple[str, ...]:
+    return (*CRM_TASK_COLUMNS, mapping.task.reference)
 
 
 def _mapped(snapshot: Snapshot) -> Iterable[tuple[str, Value]]:

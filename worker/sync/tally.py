@@ -27,6 +27,10 @@ class Tally:
         for one in fields(self):
             setattr(self, one.name, getattr(self, one.name) + getattr(other, one.name))
 
+    def counts(self) -> dict[str, int]:
+        """Return the counts that are not nought, for a log line."""
+        return {one.name: count for one in fields(self) if (count := getattr(self, one.name))}
+
     @property
     def wrote_crm(self) -> bool:
         """Tell whether anything was written to the CRM."""

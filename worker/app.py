@@ -1,0 +1,100 @@
+"""Celery put together: queues, beat table, settings. The broker is a doorbell; every task is safe to run twice or never.
+
+The settings are those measured in the facts (delivery, A.3): late acknowledgement, prefetch of one, no results, no retries and
+no etas of Celery's own, for waiting is ``next_at`` in the database.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import celery
+from celery.signals import setup_logging
+from kombu import Queue
+
+from worker import telemetry
+from worker.store.cursors import STREAMS
+
+if TYPE_CHECKING:
+    from worker.config import Settings
+
+OPT_OUT, APPLY, POLL, SLOW = "optout", "apply", "poll", "slow"
+SWEEP_S = 5.0
+CHECK_S = 3600.0
+EXPIRES = 0.9
+"""A tick that was not taken up before the next one is worthless: it expires after this share of its interval."""
+
+app = celery.Celery("outbook", include=["worker.tasks"])
+app.conf.update(
+    task_queues=[Queue(name, routing_key=name) for name in (OPT_OUT, APPLY, POLL, SLOW)],
+    task_default_queue=APPLY,
+    task_create_missing_queues=False,
+    task_routes={
+        "outbook.poll": {"queue": POLL},
+        "outbook.apply": {"queue": APPLY},
+        "outbook.opt_outs": {"queue": OPT_OUT},
+        "outbook.sweep": {"queue": OPT_OUT},
+        "outbook.check_fields": {"queue": SLOW},
+    },
+    task_serializer="json",
+    accept_content=["json"],
+    task_ignore_result=True,
+    result_backend=None,
+    task_acks_late=True,
+    task_reject_on_worker_lost=True,
+    worker_prefetch_multiplier=1,
+    task_time_limit=60,
+    task_soft_time_limit=50,
+    task_publish_retry=False,
+    broker_connection_retry_on_startup=True,
+    broker_connection_max_retries=None,
+    broker_transport_options={
+        "visibility_timeout": 600,
+        "unacked_restore_interval": 5,
+        "unacked_restore_throttle": 2,
+        "unacked_mutex_expire": 30,
+        "socket_timeout": 10,
+        "socket_connect_timeout": 5,
+        "socket_keepalive": True,
+        "health_check_interval": 15,
+        "global_keyprefix": "outbook:",
+        "client_name": "outbook",
+    },
+    worker_soft_shutdown_timeout=20,
+    # Nothing waits in a worker of ours (no eta, no countdown), so an idle one may end at once.
+    worker_enable_soft_shutdown_on_idle=False,
+    worker_cancel_long_running_tasks_on_connection_loss=False,
+    worker_max_tasks_per_child=500,
+    worker_max_memory_per_child=300_000,
+    worker_hijack_root_logger=False,
+    worker_enable_remote_control=False,
+    worker_send_task_events=False,
+    beat_scheduler="celery.beat:Scheduler",
+    timezone="UTC",
+)
+
+
+def beat_table(poll_seconds: float) -> dict[str, dict[str, Any]]:
+    """Return what is rung when: each stream, the sweep, the hourly look at the CRM's fields."""
+
+    def entry(task: str, every: float, *args: str) -> dict[str, Any]:
+        return {"task": task, "schedule": every, "args": args, "options": {"expires": every * EXPIRES}}
+
+    polls = {f"poll-{stream.value}": entry("outbook.poll", poll_seconds, stream.value) for stream in STREAMS}
+    return polls | {
+        "sweep": entry("outbook.sweep", SWEEP_S),
+        "check-fields": entry("outbook.check_fields", CHECK_S),
+    }
+
+
+def configure(settings: Settings) -> celery.Celery:
+    """Return the application, bound to the broker and the pace that the settings name."""
+    app.conf.broker_url = settings.broker_url.get_secret_value()
+    app.conf.beat_schedule = beat_table(settings.poll_seconds)
+    return app
+
+
+@setup_logging.connect  # type: ignore[untyped-decorator]
+def _logging(**_: object) -> None:
+    """Keep Celery from setting up logging of its own: everything goes through the redacting handler."""
+    telemetry.configure()

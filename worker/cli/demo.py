@@ -1,0 +1,220 @@
+"""`./dev demo`: the whole product against both simulators, with a real broker, and a short script of changes."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import httpx
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from worker import bootstrap, config, embedded
+from worker.cli import processes, story
+from worker.store import cursors, database, outbox, upgrade
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+FIRST_PASS_S, SCENE_S = 120.0, 60.0
+LOOK_S = 0.2
+POLL_SECONDS = "2"
+CREDENTIALS = {
+    "OUTBOOK_OUTREACH__CLIENT_ID": "sim-client",
+    "OUTBOOK_OUTREACH__CLIENT_SECRET": "sim-secret",
+    "OUTBOOK_OUTREACH__REDIRECT_URI": "http://127.0.0.1/callback",
+    "OUTBOOK_OUTREACH__REFRESH_TOKEN": "sim-refresh",
+    "OUTBOOK_WORKBOOKS__API_KEY": "sim-key",
+    "OUTBOOK_ALLOW_INSECURE_HOSTS": "1",
+    "OUTBOOK_POLL_SECONDS": POLL_SECONDS,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """How one scene ended."""
+
+    scene: story.Scene
+    seconds: float | None
+
+
+def demo(
+    *,
+    once: bool = typer.Option(False, "--once", help="End by itself: exit 0 only if every expected result was seen."),
+    records: int = typer.Option(300, min=60, help="How many invented people there are."),
+) -> None:
+    """Run everything against two simulated vendors and show changes arriving on the other side."""
+    console = Console(stderr=True)
+    settings = _settings()
+    broker = embedded.Broker(settings.data_dir)
+    log_path = settings.data_dir / "demo.log"
+    children = [*_simulators(settings, records), broker.child, *processes.processes(_environment(settings, broker.url))]
+    with log_path.open("w", encoding="utf-8") as log:
+        supervisor = embedded.Supervisor(children, out=log)
+        failed = False
+        try:
+            console.print("starting both simulators, the broker, two workers and beat …")
+            supervisor.start()
+            failed = not _play(settings, supervisor, console)
+            if not once:
+                console.print(_addresses(settings, log_path))
+                supervisor.run()
+        except KeyboardInterrupt:
+            console.print("stopping …")
+        finally:
+            supervisor.stop()
+            broker.close()
+    if failed:
+        sys.stderr.write(f"outbook: not everything was seen; the processes' own words are in {log_path}\n")
+        raise typer.Exit(1)
+
+
+def _settings() -> config.Settings:
+    """Return settings for a world of the demo's own, emptied first: the simulators start anew each time, too."""
+    base = config.load({**_quiet(), **CREDENTIALS}, Path.cwd(), credentials=False).data_dir / "demo"
+    shutil.rmtree(base, ignore_errors=True)
+    base.mkdir(mode=0o700, parents=True)
+    environ = {
+        **CREDENTIALS,
+        "OUTBOOK_DATA_DIR": str(base),
+        "OUTBOOK_OUTREACH__BASE_URL": f"http://127.0.0.1:{_free_port()}",
+        "OUTBOOK_WORKBOOKS__BASE_URL": f"http://127.0.0.1:{_free_port()}",
+    }
+    settings = config.load(environ, base)
+    bootstrap.open_store(settings).engine.dispose()
+    return settings
+
+
+def _quiet() -> dict[str, str]:
+    """Return the environment without a user's real settings: the demo talks to its simulators and to nothing else."""
+    return {name: value for name, value in os.environ.items() if name == "OUTBOOK_DATA_DIR"}
+
+
+def _environment(settings: config.Settings, broker_url: str) -> dict[str, str]:
+    mine = {name: "" for name in os.environ if name.startswith("OUTBOOK_")}
+    return mine | {
+        **CREDENTIALS,
+        "OUTBOOK_DATA_DIR": str(settings.data_dir),
+        "OUTBOOK_DATABASE_URL": settings.database_url.get_secret_value(),
+        "OUTBOOK_OUTREACH__BASE_URL": settings.outreach.base_url,
+        "OUTBOOK_WORKBOOKS__BASE_URL": settings.workbooks.base_url,
+        "OUTBOOK_BROKER_URL": broker_url,
+        "OUTBOOK_LOG_LEVEL": "INFO",
+    }
+
+
+def _simulators(settings: config.Settings, records: int) -> list[embedded.Child]:
+    def child(vendor: str, url: str) -> embedded.Child:
+        port = url.rsplit(":", 1)[1]
+        argv = (sys.executable, "-m", "worker", "sim", vendor, "--port", port, "--records", str(records))
+        return embedded.Child(f"sim-{vendor}", argv, ready=lambda: _answers(url))
+
+    return [child("outreach", settings.outreach.base_url), child("workbooks", settings.workbooks.base_url)]
+
+
+def _answers(url: str) -> bool:
+    try:
+        return httpx.get(f"{url}/_sim/faults", timeout=1).status_code < 500  # noqa: PLR2004 - any answer at all
+    except httpx.HTTPError:
+        return False
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _play(settings: config.Settings, supervisor: embedded.Supervisor, console: Console) -> bool:
+    """Wait for the first pass, play the script, show the table; return whether all was seen."""
+    with httpx.Client(timeout=30) as http:
+        world = story.World(settings.outreach.base_url, settings.workbooks.base_url, http)
+        began = time.monotonic()
+        if not _first_pass(settings, supervisor, console):
+            console.print(f"the first pass did not end within {FIRST_PASS_S:.0f} s")
+            return False
+        console.print(f"first pass done in {time.monotonic() - began:.1f} s; now somebody edits things …")
+        scenes = story.script(world)
+        for scene in scenes:
+            scene.edit()
+        seen = _watch(scenes, supervisor)
+    _show(seen)
+    return all(one.seconds is not None for one in seen)
+
+
+def _first_pass(settings: config.Settings, supervisor: embedded.Supervisor, console: Console) -> bool:
+    store = database.connect(settings.database_url.get_secret_value())
+    if upgrade.standing(store) is not upgrade.Standing.READY:  # pragma: no cover - made by _settings
+        return False
+    columns = (TextColumn("{task.description:<26}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=console, disable=not console.is_terminal) as bars:
+        reading = bars.add_task("streams read to their end", total=len(cursors.STREAMS))
+        applying = bars.add_task("people brought up to date", total=None)
+        most = 0
+
+        def primed() -> bool:
+            nonlocal most
+            with store.read() as db:
+                left = cursors.unprimed(db)
+                counts = outbox.count(db, bootstrap.now())
+            most = max(most, counts.due + counts.leased)
+            bars.update(reading, completed=len(cursors.STREAMS) - len(left))
+            bars.update(applying, total=most, completed=most - counts.due - counts.leased)
+            return not left and counts.due + counts.leased == 0
+
+        ended = _until(primed, FIRST_PASS_S, supervisor)
+    store.engine.dispose()
+    return ended
+
+
+def _watch(scenes: list[story.Scene], supervisor: embedded.Supervisor) -> list[_Seen]:
+    began = time.monotonic()
+    seen: dict[str, float] = {}
+
+    def all_seen() -> bool:
+        for scene in scenes:
+            if scene.what not in seen and scene.seen() == scene.expected:
+                seen[scene.what] = time.monotonic() - began
+        return len(seen) == len(scenes)
+
+    _until(all_seen, SCENE_S, supervisor)
+    return [_Seen(scene, seen.get(scene.what)) for scene in scenes]
+
+
+def _until(true: Callable[[], bool], seconds: float, supervisor: embedded.Supervisor) -> bool:
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if true():
+            return True
+        supervisor.mend()
+        time.sleep(LOOK_S)
+    return True if true() else False  # noqa: SIM210 - one last look, as a plain bool
+
+
+def _show(seen: list[_Seen]) -> None:
+    table = Table(title="what was done on one side, and when it was seen on the other", title_justify="left")
+    for heading in ("done", "expected in", "expected", "seen after"):
+        table.add_column(heading)
+    for one in seen:
+        expected = one.scene.expected
+        words = ", ".join(str(part) for part in expected) if isinstance(expected, list) else str(expected)
+        when = f"{one.seconds:.1f} s" if one.seconds is not None else f"not seen; there is {one.scene.seen()!r}"
+        table.add_row(one.scene.what, one.scene.where, words, when)
+    Console(file=sys.stdout).print(table)
+
+
+def _addresses(settings: config.Settings, log_path: Path) -> str:
+    return (
+        f"still running; Ctrl-C ends it\n"
+        f"  simulated Outreach   {settings.outreach.base_url}/_sim/journal\n"
+        f"  simulated Workbooks  {settings.workbooks.base_url}/_sim/state\n"
+        f"  log                  {log_path}"
+    )

@@ -1,0 +1,81 @@
+"""`outbook up`, `worker`, `beat`: the deployment in one command, and the single processes of production."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import typer
+
+from worker import bootstrap, config, embedded
+
+ALL_QUEUES = "optout,apply,poll,slow"
+BULK_QUEUES = "apply,poll,slow"
+NEEDS_BROKER = "OUTBOOK_BROKER_URL: missing; name a Redis or Valkey, or let `outbook up` start one"
+
+
+def worker(
+    queues: str = typer.Option(ALL_QUEUES, help="The queues to serve, comma separated."),
+    concurrency: int = typer.Option(2, min=1, help="How many tasks at once."),
+) -> None:
+    """Serve the queues until told to stop. SIGTERM ends after the current batch."""
+    # Celery reads this when it is imported: SIGTERM then waits for running tasks a bounded time (facts, delivery A.2 #12).
+    os.environ.setdefault("REMAP_SIGTERM", "SIGQUIT")
+    settings = _with_broker()
+    from worker import app, tasks  # noqa: PLC0415 - after the variable above
+
+    tasks.in_force()
+    bootstrap.open_store(settings).engine.dispose()
+    app.configure(settings).worker_main(
+        ["worker", "--queues", queues, "--concurrency", str(concurrency), "--pool", "prefork", "--loglevel", "INFO"]
+        + ["--without-gossip", "--without-mingle", "--without-heartbeat", "--hostname", f"{queues.split(',')[0]}@%h"]
+    )
+
+
+def beat() -> None:
+    """Ring for polls and sweeps at their times. Two do no harm, for the store decides."""
+    settings = _with_broker()
+    from worker import app  # noqa: PLC0415 - a second slower to start, and needed here alone
+
+    app.configure(settings).start(["beat", "--loglevel", "WARNING", "--pidfile="])
+
+
+def up() -> None:
+    """Run the whole deployment: broker, workers, beat. A child that dies comes back; Ctrl-C stops them all."""
+    settings = config.load(os.environ, Path.cwd())
+    with bootstrap.runtime(settings):
+        pass
+    raise typer.Exit(deployment(settings).run())
+
+
+def deployment(settings: config.Settings) -> embedded.Supervisor:
+    """Return the supervised processes of one box; without a broker in the settings one is started."""
+    url = settings.broker_url.get_secret_value()
+    children: list[embedded.Child] = []
+    if not url:
+        broker = embedded.Broker(settings.data_dir)
+        children.append(broker.child)
+        url = broker.url
+    env = {"OUTBOOK_BROKER_URL": url}
+    return embedded.Supervisor([*children, *processes(env)])
+
+
+def processes(env: dict[str, str]) -> list[embedded.Child]:
+    """Return the processes of a deployment beside its broker."""
+
+    def child(name: str, *argv: str) -> embedded.Child:
+        return embedded.Child(name, (sys.executable, "-m", "worker", *argv), env)
+
+    return [
+        child("worker", "worker", "--queues", BULK_QUEUES),
+        child("optout", "worker", "--queues", "optout", "--concurrency", "1"),
+        child("beat", "beat"),
+    ]
+
+
+def _with_broker() -> config.Settings:
+    settings = config.load(os.environ, Path.cwd())
+    if not settings.broker_url.get_secret_value():
+        raise config.SettingsInvalid([NEEDS_BROKER])
+    return settings

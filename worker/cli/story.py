@@ -1,0 +1,167 @@
+"""The demo's script: what somebody does on one side, and what must then be seen on the other.
+
+The expected values stand here by hand, as the contract has them; they are read from the simulators, never from our own store.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import httpx
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+BEARER = {"Authorization": "Bearer sim-access"}
+TITLE, MOBILE = "Head of Demonstrations", "+44 7700 900123"
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """One edit and its expected result. ``seen`` returns what is there now; it must become ``expected``."""
+
+    what: str
+    where: str
+    edit: Callable[[], None]
+    seen: Callable[[], object]
+    expected: object
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """Both simulators, as an onlooker sees them."""
+
+    outreach: str
+    crm: str
+    http: httpx.Client
+
+    def edit(self, base: str, document: dict[str, Any]) -> None:
+        """Do something on one side, as a user would."""
+        self.http.post(f"{base}/_sim/edit", json=document).raise_for_status()
+
+    def of_outreach(self, path: str, **query: str) -> Any:  # noqa: ANN401 - a vendor's JSON
+        """Return the data of one of Outreach's own routes."""
+        return self.http.get(f"{self.outreach}/api/v2/{path}", params=query, headers=BEARER).raise_for_status().json()["data"]
+
+    def people(self) -> list[dict[str, Any]]:
+        """Return every person in the CRM, deleted ones too."""
+        found: list[dict[str, Any]] = self.http.get(f"{self.crm}/_sim/state").raise_for_status().json()["people"]
+        return found
+
+    def tasks(self) -> list[dict[str, Any]]:
+        """Return every task in the CRM."""
+        found: list[dict[str, Any]] = self.http.get(f"{self.crm}/_sim/state").raise_for_status().json()["tasks"]
+        return found
+
+    def person(self, prospect_id: int) -> dict[str, Any]:
+        """Return the living person of a prospect, as the CRM shows it; empty if there is none or more than one."""
+        mine = [
+            one
+            for one in self.people()
+            if one.get("cf_person_outreach_id") == str(prospect_id) and not one["is_deleted"]
+        ]
+        return mine[0] if len(mine) == 1 else {}
+
+
+@dataclass(frozen=True, slots=True)
+class Player:
+    """A prospect on stage: active in just one sequence, which is enabled and not transactional."""
+
+    prospect: int
+    state: int
+    task: int | None
+
+
+def players(world: World) -> list[Player]:
+    """Return prospects fit for the script, those with an open task first."""
+    sequences = world.of_outreach("sequences", **{"page[size]": "100"})
+    usable = {one["id"] for one in sequences if one["attributes"]["enabled"] and not one["attributes"]["transactional"]}
+    states = world.of_outreach("sequenceStates", **{"page[size]": "1000"})
+    owners = [one["relationships"]["prospect"]["data"]["id"] for one in states]
+    tasks = world.of_outreach("tasks", **{"page[size]": "1000", "filter[state]": "incomplete,pending"})
+    open_task = {
+        one["relationships"]["sequenceState"]["data"]["id"]: one["id"]
+        for one in tasks
+        if one["relationships"]["sequenceState"]["data"]
+    }
+    opted_out = {
+        one["id"]
+        for one in world.of_outreach("prospects", **{"page[size]": "1000"})
+        if one["attributes"]["optedOut"] or one["attributes"]["emailOptedOut"]
+    }
+    fit = [
+        Player(owner, one["id"], open_task.get(one["id"]))
+        for one, owner in zip(states, owners, strict=True)
+        if one["attributes"]["state"] == "active"
+        and one["relationships"]["sequence"]["data"]["id"] in usable
+        and owners.count(owner) == 1
+        and owner not in opted_out
+    ]
+    return sorted(fit, key=lambda player: (player.task is None, player.prospect))
+
+
+def script(world: World) -> list[Scene]:
+    """Return the scenes, each with a player of its own."""
+    skipper, pauser, leaver, ghost, renamed, called = players(world)[:6]
+    return [
+        Scene(
+            "paused in Outreach",
+            "Workbooks: Sequence State",
+            lambda: world.edit(world.outreach, {"op": "pause", "state": pauser.state}),
+            lambda: world.person(pauser.prospect).get("cf_person_sequence_state"),
+            "Active – Paused",
+        ),
+        Scene(
+            "unsubscribed in Outreach",
+            "Workbooks: state, No Email",
+            lambda: world.edit(world.outreach, {"op": "opt_out", "prospect": leaver.prospect, "how": "unsubscribe"}),
+            lambda: _pick(world.person(leaver.prospect), "cf_person_sequence_state", "no_email_soliciting"),
+            ["Opted Out", True],
+        ),
+        Scene(
+            "task skipped in Outreach",
+            "Workbooks: one task",
+            lambda: world.edit(world.outreach, {"op": "skip_task", "task": skipper.task, "how": "autoskip"}),
+            lambda: [t["activity_status"] for t in world.tasks() if t.get("cf_task_outreach_id") == str(skipper.task)],
+            ["Cancelled"],
+        ),
+        Scene(
+            "person deleted in Workbooks",
+            "Workbooks: back, once",
+            lambda: world.edit(world.crm, {"op": "delete", "type": "person", "id": world.person(ghost.prospect)["id"]}),
+            lambda: [
+                one["is_deleted"] for one in world.people() if one.get("cf_person_outreach_id") == str(ghost.prospect)
+            ],
+            [True, False],
+        ),
+        Scene(
+            "job title edited in Outreach",
+            "Workbooks: job title",
+            lambda: world.edit(
+                world.outreach,
+                {"op": "set", "type": "prospect", "id": renamed.prospect, "attributes": {"title": TITLE}},
+            ),
+            lambda: world.person(renamed.prospect).get("person_job_title"),
+            TITLE,
+        ),
+        Scene(
+            "mobile edited in Workbooks",
+            "Outreach: mobile phone",
+            lambda: world.edit(
+                world.crm,
+                {
+                    "op": "set",
+                    "type": "person",
+                    "id": world.person(called.prospect)["id"],
+                    "fields": {"main_location[mobile]": MOBILE},
+                },
+            ),
+            lambda: world.of_outreach(f"prospects/{called.prospect}")["attributes"]["mobilePhones"][:1],
+            [MOBILE],
+        ),
+    ]
+
+
+def _pick(person: dict[str, Any], *names: str) -> list[object]:
+    return [person.get(name) for name in names]

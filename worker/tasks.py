@@ -1,0 +1,136 @@
+"""The tasks: each finds its runtime, calls one function of ``sync``, and rings for what that leaves to do.
+
+A message says only "look here". Losing all of them loses nothing, for the sweep rings again; getting each ten times doubles
+nothing, for the rows in the store decide.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import os
+from datetime import timedelta
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import celery
+import kombu.exceptions
+import redis
+import structlog
+
+from worker import bootstrap, config
+from worker.app import app
+from worker.core import errors
+from worker.core.records import Kind
+from worker.store import outbox
+from worker.store.outbox import Lane
+from worker.sync import apply, fields, skips
+from worker.sync.poll import poll as poll_stream
+
+if TYPE_CHECKING:
+    from worker.bootstrap import Runtime
+    from worker.config import Settings
+    from worker.core.mapping import Mapping
+    from worker.sync.poll import Polled
+
+log = structlog.get_logger("outbook")
+POLL_FOR = timedelta(seconds=40)
+"""A first load takes as many tasks of this length as it needs; each goes on from the last page."""
+RINGS = 4
+"""Messages a sweep sends at most: as many as workers can usefully take up at once."""
+
+
+@cache
+def in_force() -> tuple[Settings, Mapping]:
+    """Return the settings and the mapping as they were when the worker started: its children inherit the answer.
+
+    A child that is replaced hours later must not take up a file that somebody is just editing.
+    """
+    settings = config.load(os.environ, Path.cwd())
+    return settings, bootstrap.read_mapping(settings.mapping)
+
+
+@cache
+def runtime() -> Runtime:
+    """Return this process's runtime, opened at the first task: a pool's child must not share what its parent opened."""
+    stack = contextlib.ExitStack()
+    atexit.register(stack.close)
+    return stack.enter_context(bootstrap.runtime(*in_force()))
+
+
+class OutbookTask(celery.Task):  # type: ignore[misc]
+    """Turns a foreseen fault into one line: the row in the store says what happens next, not the message."""
+
+    def __call__(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - Celery's own signature
+        """Run the task; a halt is an error, anything transient a warning."""
+        try:
+            self.run(*args, **kwargs)
+        except errors.Halt as halt:
+            log.error("halted", task=self.name, reason=halt.words)  # noqa: TRY400 - a foreseen fault has no traceback
+        except errors.OutbookError as error:
+            log.warning("put_off", task=self.name, reason=error.words)
+        finally:
+            if runtime.cache_info().currsize:
+                runtime().flush()
+
+
+def ring(task: str, *args: str) -> None:
+    """Send a message, if the broker takes it; if not, the sweep will."""
+    with contextlib.suppress(kombu.exceptions.OperationalError, redis.RedisError, OSError):
+        app.send_task(task, args=args)
+
+
+@app.task(name="outbook.poll", base=OutbookTask)  # type: ignore[untyped-decorator]
+def poll(stream: str) -> None:
+    """Read a stream, and ring for what it brought; one that takes long goes on in another task."""
+    on = runtime()
+
+    def rung(polled: Polled) -> None:
+        if polled.queued:
+            ring("outbook.opt_outs")
+            ring("outbook.apply")
+
+    told = poll_stream(Kind(stream), **on.reading(), until=bootstrap.now() + POLL_FOR, on_page=rung)
+    log.info("polled", stream=stream, read=told.read, moved=told.moved, queued=told.queued, busy=told.busy)
+    if not told.ended:
+        ring("outbook.poll", stream)
+
+
+@app.task(name="outbook.apply", base=OutbookTask)  # type: ignore[untyped-decorator]
+def apply_due() -> None:
+    """Apply a batch of people and one of tasks, and ring for the next if there may be one."""
+    told = apply.apply_people(runtime().applier())
+    told.add(skips.apply_tasks(runtime().applier()))
+    if told.claimed:
+        log.info("applied", **told.counts())
+        ring("outbook.apply")
+
+
+@app.task(name="outbook.opt_outs", base=OutbookTask)  # type: ignore[untyped-decorator]
+def opt_outs() -> None:
+    """Apply a batch of opt-outs, and ring for the next if there may be one."""
+    told = apply.apply_people(runtime().applier(), lanes=(Lane.OPT_OUT,))
+    if told.claimed:
+        log.info("applied", lane="optout", **told.counts())
+        ring("outbook.opt_outs")
+
+
+@app.task(name="outbook.sweep", base=OutbookTask)  # type: ignore[untyped-decorator]
+def sweep() -> None:
+    """Ring for whatever is due: messages may have been lost, retries have come due, leases run out."""
+    on = runtime()
+    with on.store.read() as db:
+        due = outbox.claimable(db, bootstrap.now())
+    if due.get(Lane.OPT_OUT):
+        ring("outbook.opt_outs")
+    for _ in range(min(RINGS, -(-sum(due.values()) // outbox.BATCH))):
+        ring("outbook.apply")
+
+
+@app.task(name="outbook.check_fields", base=OutbookTask)  # type: ignore[untyped-decorator]
+def check_fields() -> None:
+    """Look whether the CRM has every field and label that the mapping names."""
+    on = runtime()
+    for lack in fields.check(store=on.store, crm=on.remotes.crm, mapping=on.mapping, now=bootstrap.now()):
+        log.warning("stopped", field=lack.field, reason=lack.words)
