@@ -226,7 +226,7 @@ def _controlled(app: ControlApp, request: Request) -> Reply:
     try:
         document = json.loads(request.body) if request.body else {}
         return _control(app, request, document)
-    except (ValueError, KeyError, TypeError, re.error) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, re.error) as error:
         return json_reply(400, {"error": f"{type(error).__name__}: {error}"})
 
 
