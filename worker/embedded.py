@@ -156,7 +156,10 @@ class Supervisor:
         return {one.child.name: one.process.pid for one in self._kept if one.process is not None}
 
     def start(self) -> None:
-        """Start the children one after the other, each once the one before is ready. NotStarted if one will not."""
+        """Start the children one after the other, each once the one before is ready. NotStarted if one will not.
+
+        A program that must be tidy on a signal calls ``run`` alone, which catches it from the first start on.
+        """
         for one in self._kept:
             if self._signal:
                 return

@@ -101,9 +101,13 @@ from pathlib import Path
 from worker import embedded
 broker = embedded.Broker(Path({directory!r}))
 supervisor = embedded.Supervisor([broker.child, embedded.Child("sleeper", {sleeper!r})])
-supervisor.start()
-print(broker.url, *supervisor.pids.values())
-sys.exit(supervisor.run())
+told = []
+def tell():
+    if not told:
+        print(broker.url, *supervisor.pids.values())
+    told.append(True)
+    return False
+sys.exit(supervisor.run(until=tell))
 """
 
 
