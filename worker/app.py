@@ -89,12 +89,11 @@ def beat_table(poll_seconds: float) -> dict[str, dict[str, Any]]:
 
 def configure(settings: Settings) -> celery.Celery:
     """Return the application, bound to the broker and the pace that the settings name."""
-    app.conf.broker_url = settings.broker_url.get_secret_value()
-    app.conf.beat_schedule = beat_table(settings.poll_seconds)
+    app.conf.update(broker_url=settings.broker_url.get_secret_value(), beat_schedule=beat_table(settings.poll_seconds))
     return app
 
 
-@setup_logging.connect  # type: ignore[untyped-decorator]
+@setup_logging.connect
 def _logging(**_: object) -> None:
     """Keep Celery from setting up logging of its own: everything goes through the redacting handler."""
     telemetry.configure()

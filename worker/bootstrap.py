@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import random
 import time
+from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -32,8 +33,18 @@ if TYPE_CHECKING:
     from worker.core.mapping import Mapping
     from worker.remote.outreach_tokens import TokenPair, Tokens
 
-ORDINARY = "changes"
-"""The lane of a call that nothing says more about."""
+ORDINARY, OPT_OUT = "changes", "optout"
+_lane: ContextVar[str] = ContextVar("lane", default=ORDINARY)
+
+
+@contextlib.contextmanager
+def lane(name: str) -> Iterator[None]:
+    """Count the calls of the block under a lane; that of opt-outs may spend a reserve which no other touches."""
+    token = _lane.set(name)
+    try:
+        yield
+    finally:
+        _lane.reset(token)
 
 
 def now() -> datetime:
@@ -51,7 +62,6 @@ class Runtime:
     mapping: Mapping
     names: Names
     budgets: dict[System, Budget]
-
 
     def applier(self, permit: Permit | None = None) -> Applier:
         """Return what applying touches."""
@@ -91,7 +101,9 @@ def read_mapping(path: Path) -> Mapping:
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        problem = mapping_file.Problem(1, 1, f"cannot be read: {error.strerror if isinstance(error, OSError) else error}")
+        problem = mapping_file.Problem(
+            1, 1, f"cannot be read: {error.strerror if isinstance(error, OSError) else error}"
+        )
         raise mapping_file.MappingInvalid(str(path), [problem]) from None
     return mapping_file.load(text, str(path))
 
@@ -105,7 +117,9 @@ def open_store(settings: Settings) -> database.Store:
     if standing is upgrade.Standing.AHEAD:
         raise upgrade.StoreAhead("a newer Outbook has upgraded this store: install that version")
     if standing is upgrade.Standing.BEHIND and settings.on_postgres:
-        raise config.SettingsInvalid(["OUTBOOK_DATABASE_URL: the store is of an older version; run `outbook db upgrade`"])
+        raise config.SettingsInvalid(
+            ["OUTBOOK_DATABASE_URL: the store is of an older version; run `outbook db upgrade`"]
+        )
     if standing is not upgrade.Standing.READY:
         upgrade.upgrade(store)
     return store
@@ -150,15 +164,25 @@ def runtime(settings: Settings, mapping: Mapping | None = None) -> Iterator[Runt
 
 def _client(system: System, url: str, http: httpx.Client, budgets: dict[System, Budget]) -> base.Client:
     budget = budgets[system]
-    return base.Client(
+    noted: base.RateLimit | None = None
+
+    def before_call() -> None:
+        nonlocal noted
+        if client.rate_limit is not None and client.rate_limit is not noted:
+            noted = client.rate_limit
+            budget.corrected(noted.remaining, noted.reset)
+        budget.spend(_lane.get())
+
+    client = base.Client(
         system=system,
         base_url=url,
         http=http,
-        before_call=lambda: budget.spend(ORDINARY),
+        before_call=before_call,
         sleep=time.sleep,
         jitter=random.random,
         now=now,
     )
+    return client  # noqa: RET504 - before_call looks at it
 
 
 def _tokens(settings: Settings, store: database.Store, client: base.Client, key: str) -> Tokens:

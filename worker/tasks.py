@@ -59,7 +59,7 @@ def runtime() -> Runtime:
     return stack.enter_context(bootstrap.runtime(*in_force()))
 
 
-class OutbookTask(celery.Task):  # type: ignore[misc]
+class OutbookTask(celery.Task):  # type: ignore[type-arg]
     """Turns a foreseen fault into one line: the row in the store says what happens next, not the message."""
 
     def __call__(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - Celery's own signature
@@ -81,7 +81,7 @@ def ring(task: str, *args: str) -> None:
         app.send_task(task, args=args)
 
 
-@app.task(name="outbook.poll", base=OutbookTask)  # type: ignore[untyped-decorator]
+@app.task(name="outbook.poll", base=OutbookTask)
 def poll(stream: str) -> None:
     """Read a stream, and ring for what it brought; one that takes long goes on in another task."""
     on = runtime()
@@ -97,7 +97,7 @@ def poll(stream: str) -> None:
         ring("outbook.poll", stream)
 
 
-@app.task(name="outbook.apply", base=OutbookTask)  # type: ignore[untyped-decorator]
+@app.task(name="outbook.apply", base=OutbookTask)
 def apply_due() -> None:
     """Apply a batch of people and one of tasks, and ring for the next if there may be one."""
     told = apply.apply_people(runtime().applier())
@@ -107,16 +107,17 @@ def apply_due() -> None:
         ring("outbook.apply")
 
 
-@app.task(name="outbook.opt_outs", base=OutbookTask)  # type: ignore[untyped-decorator]
+@app.task(name="outbook.opt_outs", base=OutbookTask)
 def opt_outs() -> None:
     """Apply a batch of opt-outs, and ring for the next if there may be one."""
-    told = apply.apply_people(runtime().applier(), lanes=(Lane.OPT_OUT,))
+    with bootstrap.lane(bootstrap.OPT_OUT):
+        told = apply.apply_people(runtime().applier(), lanes=(Lane.OPT_OUT,))
     if told.claimed:
         log.info("applied", lane="optout", **told.counts())
         ring("outbook.opt_outs")
 
 
-@app.task(name="outbook.sweep", base=OutbookTask)  # type: ignore[untyped-decorator]
+@app.task(name="outbook.sweep", base=OutbookTask)
 def sweep() -> None:
     """Ring for whatever is due: messages may have been lost, retries have come due, leases run out."""
     on = runtime()
@@ -128,7 +129,7 @@ def sweep() -> None:
         ring("outbook.apply")
 
 
-@app.task(name="outbook.check_fields", base=OutbookTask)  # type: ignore[untyped-decorator]
+@app.task(name="outbook.check_fields", base=OutbookTask)
 def check_fields() -> None:
     """Look whether the CRM has every field and label that the mapping names."""
     on = runtime()

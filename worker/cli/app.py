@@ -30,7 +30,7 @@ app = typer.Typer(
 )
 
 
-def _version(wanted: bool) -> None:  # noqa: FBT001 - typer hands a flag over by position
+def _version(wanted: bool) -> None:
     if wanted:
         typer.echo(f"outbook {metadata.version('outbook')}")
         raise typer.Exit
@@ -38,7 +38,7 @@ def _version(wanted: bool) -> None:  # noqa: FBT001 - typer hands a flag over by
 
 @app.callback()
 def _root(
-    version: bool = typer.Option(False, "--version", callback=_version, is_eager=True, help="Print the version."),  # noqa: ARG001, FBT001, FBT003
+    version: bool = typer.Option(False, "--version", callback=_version, is_eager=True, help="Print the version."),
 ) -> None:
     """Keep Outreach and Workbooks in agreement."""
 

@@ -23,20 +23,24 @@ def worker(
     # Celery reads this when it is imported: SIGTERM then waits for running tasks a bounded time (facts, delivery A.2 #12).
     os.environ.setdefault("REMAP_SIGTERM", "SIGQUIT")
     settings = _with_broker()
-    from worker import app, tasks  # noqa: PLC0415 - after the variable above
+    from worker import app, tasks
 
     tasks.in_force()
     bootstrap.open_store(settings).engine.dispose()
     app.configure(settings).worker_main(
-        ["worker", "--queues", queues, "--concurrency", str(concurrency), "--pool", "prefork", "--loglevel", "INFO"]
-        + ["--without-gossip", "--without-mingle", "--without-heartbeat", "--hostname", f"{queues.split(',')[0]}@%h"]
+        [
+            "worker",
+            *("--queues", queues, "--concurrency", str(concurrency), "--pool", "prefork", "--loglevel", "INFO"),
+            *("--without-gossip", "--without-mingle", "--without-heartbeat"),
+            *("--hostname", f"{queues.partition(',')[0]}@%h"),
+        ]
     )
 
 
 def beat() -> None:
     """Ring for polls and sweeps at their times. Two do no harm, for the store decides."""
     settings = _with_broker()
-    from worker import app  # noqa: PLC0415 - a second slower to start, and needed here alone
+    from worker import app
 
     app.configure(settings).start(["beat", "--loglevel", "WARNING", "--pidfile="])
 

@@ -42,7 +42,11 @@ class World:
 
     def of_outreach(self, path: str, **query: str) -> Any:  # noqa: ANN401 - a vendor's JSON
         """Return the data of one of Outreach's own routes."""
-        return self.http.get(f"{self.outreach}/api/v2/{path}", params=query, headers=BEARER).raise_for_status().json()["data"]
+        return (
+            self.http.get(f"{self.outreach}/api/v2/{path}", params=query, headers=BEARER)
+            .raise_for_status()
+            .json()["data"]
+        )
 
     def people(self) -> list[dict[str, Any]]:
         """Return every person in the CRM, deleted ones too."""

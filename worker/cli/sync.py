@@ -30,7 +30,9 @@ class Way(StrEnum):
 def sync(
     *,
     as_json: bool = typer.Option(False, "--json", help="Print the report as one JSON document."),
-    dry_run: bool = typer.Option(False, "--dry-run", help="Poll, then tell what would be written; write to neither side."),
+    dry_run: bool = typer.Option(
+        False, "--dry-run", help="Poll, then tell what would be written; write to neither side."
+    ),
     direction: Way = typer.Option(Way.BOTH, help="Hold back every write to the other side; it stays queued."),
     full: bool = typer.Option(False, "--full", help="Ignore the cursors and read everything again."),
     wait: float = typer.Option(30.0, min=0, help="Seconds to wait for retries that fall due."),

@@ -55,7 +55,7 @@ class StaleVersion(Transient):
 
 
 class RecordFault(OutbookError):
-    """This record cannot be written as it stands."""
+    """The record cannot be written as it stands."""
 
 
 class InvalidField(RecordFault):

@@ -7,12 +7,13 @@ import hashlib
 import json
 import re
 from dataclasses import dataclass
-from datetime import date  # noqa: TC003 - pydantic reads the annotation when it runs
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from datetime import date
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import pydantic
 from ruamel.yaml import YAML
+from ruamel.yaml.comments import CommentedMap, CommentedSeq
 from ruamel.yaml.error import MarkedYAMLError
 from ruamel.yaml.tokens import AliasToken, AnchorToken
 
@@ -94,7 +95,7 @@ class TaskSection(_Section):
 
 
 RolledUp = Literal["active", "paused", "pending", "failed", "bounced", "disabled", "finished"]
-DEFAULT_WORDS = {label.value: label for label in Label if label is not Label.NOT_ACTIVE}
+DEFAULT_WORDS: dict[str, Label] = {label.value: label for label in Label if label is not Label.NOT_ACTIVE}
 
 
 class Document(_Section):
@@ -111,9 +112,10 @@ class Document(_Section):
     fields: dict[str, FieldLine] = pydantic.Field(min_length=1)
     labels: dict[Label, Annotated[str, pydantic.Field(min_length=1)]]
     states: dict[str, Label] = DEFAULT_WORDS
-    roll_up: Literal["latest_change"] | list[RolledUp] = list(mapping.ROLLED_UP)  # type: ignore[assignment]
+    roll_up: Literal["latest_change"] | list[RolledUp] = pydantic.Field(
+        default_factory=lambda: list(get_args(RolledUp))
+    )
     task: TaskSection = TaskSection()
-
 
 
 def schema() -> str:
@@ -155,7 +157,9 @@ def _parse(text: str, name: str) -> Any:  # noqa: ANN401 - a YAML tree is anythi
         words = " ".join(str(broken.problem or broken.context).split())
         raise MappingInvalid(name, [Problem(at.line + 1 if at else 1, at.column + 1 if at else 1, words)]) from None
     if not isinstance(tree, dict):
-        raise MappingInvalid(name, [Problem(1, 1, "empty, or no mapping: start from the output of `outbook mapping init`")])
+        raise MappingInvalid(
+            name, [Problem(1, 1, "empty, or no mapping: start from the output of `outbook mapping init`")]
+        )
     return tree
 
 
@@ -171,9 +175,11 @@ def _place(tree: Any, path: Sequence[Any], *, key: bool = False) -> tuple[int, i
     """Return line and column of the value at ``path``, or of the nearest node above it that the file holds."""
     place, node = (1, 1), tree
     for depth, part in enumerate(path):
-        if not isinstance(node, dict | list) or (part not in node if isinstance(node, dict) else not 0 <= part < len(node)):
+        if not isinstance(node, CommentedMap | CommentedSeq) or (
+            part not in node if isinstance(node, dict) else not 0 <= part < len(node)
+        ):
             break
-        if isinstance(node, dict):
+        if isinstance(node, CommentedMap):
             spot = node.lc.key(part) if key and depth == len(path) - 1 else node.lc.value(part)
         else:
             spot = node.lc.item(part)
@@ -188,7 +194,7 @@ def _near(word: object, words: Sequence[str]) -> str:
 
 def _problems(tree: Any, error: Any) -> Iterator[Problem]:  # noqa: ANN401 - see _parse
     """Turn one finding of the validator into words for a person who has never heard of types."""
-    path = [part for part in error["loc"] if part not in {"[key]"} and not str(part).startswith(("list[", "literal["))]
+    path = [part for part in error["loc"] if part != "[key]" and not str(part).startswith(("list[", "literal["))]
     kind, context = error["type"], error.get("ctx", {})
     if kind == "extra_forbidden":
         at = _place(tree, path, key=True)

@@ -186,14 +186,10 @@ def _draft(view: PersonView, mapping: Mapping, values: Dict[str, Value], opt_out
         # E-mail only; an organisation without granular opt-out widens it by itself (contract, section 6).
         outreach["emailOptedOut"] = True
         decisions.append(Decision("emailOptedOut", f"opted out: {opt_out.evidence}", to_outreach=True))
-    return PersonPlan(
-        Action.NOTHING, "", crm, outreach, decisions=tuple(decisions), overwritten=overwritten
-    )
+    return PersonPlan(Action.NOTHING, "", crm, outreach, decisions=tuple(decisions), overwritten=overwritten)
 
 
-def _merged(
-    view: PersonView, mapping: Mapping, line: Field, values: Dict[str, Value], opt_out: OptOut
-) -> merge.Merged:
+def _merged(view: PersonView, mapping: Mapping, line: Field, values: Dict[str, Value], opt_out: OptOut) -> merge.Merged:
     if line.computed is Computed.OPTED_OUT:
         shown = view.person is not None and transforms.flag(view.person.fields.get(line.crm))
         if opt_out and not shown:
@@ -334,5 +330,3 @@ def only_opt_out(plan: PersonPlan, mapping: Mapping) -> PersonPlan:
     outreach = {name: value for name, value in plan.outreach.items() if name == "emailOptedOut"}
     action = Action.UPDATE if plan.action is Action.UPDATE and crm else Action.NOTHING
     return replace(plan, action=action, crm=crm, outreach=outreach, fault=None)
-
-

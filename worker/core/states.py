@@ -158,7 +158,9 @@ def roll_up(
     if not lines:
         return Standing(Label.NOT_ACTIVE, "in no sequence", None, None, ())
     deciding = _deciding(lines, order)
-    rule = f"{deciding.rule}; roll-up: " + ("latest change" if order == LATEST_CHANGE else f"{deciding.label} comes first")
+    rule = f"{deciding.rule}; roll-up: " + (
+        "latest change" if order == LATEST_CHANGE else f"{deciding.label} comes first"
+    )
     return Standing(deciding.label, rule, deciding.state, deciding.state.changed_at, lines)
 
 

@@ -16,7 +16,17 @@ if TYPE_CHECKING:
 PERSON_CLASS = "Private::Crm::Person"
 STATUS, NAME, DESCRIPTION, DUE = "activity_status", "name", "description", "due_date"
 CONTACT, CONTACT_TYPE = "primary_contact_id", "primary_contact_type"
-ATTRIBUTES = ("action", "autoskipAt", "completed", "completedAt", "dueAt", "note", "state", "stateChangedAt", "updatedAt")
+ATTRIBUTES = (
+    "action",
+    "autoskipAt",
+    "completed",
+    "completedAt",
+    "dueAt",
+    "note",
+    "state",
+    "stateChangedAt",
+    "updatedAt",
+)
 RELATIONS = ("completer", "prospect", "sequence", "sequenceState", "sequenceStep")
 
 

@@ -62,7 +62,7 @@ def lease(db: sa.Connection, stream: Kind, now: datetime) -> Reading | None:
     )
 
 
-def step(db: sa.Connection, reading: Reading, now: datetime, **values: Any) -> bool:
+def step(db: sa.Connection, reading: Reading, now: datetime, **values: object) -> bool:
     """Store the run's progress with its page; False if the lease was lost, and then the page must not be kept."""
     mine = sa.update(CURSOR).where(CURSOR.c.stream == reading.stream, CURSOR.c.fence == reading.fence)
     return bool(db.execute(mine.values(lease_until=now + LEASE, **values)).rowcount)
@@ -70,7 +70,9 @@ def step(db: sa.Connection, reading: Reading, now: datetime, **values: Any) -> b
 
 def renew(db: sa.Connection, reading: Reading, now: datetime) -> None:
     """Keep the lease of a reader that is still alive."""
-    mine = sa.and_(CURSOR.c.stream == reading.stream, CURSOR.c.fence == reading.fence, CURSOR.c.lease_until.is_not(None))
+    mine = sa.and_(
+        CURSOR.c.stream == reading.stream, CURSOR.c.fence == reading.fence, CURSOR.c.lease_until.is_not(None)
+    )
     db.execute(sa.update(CURSOR).where(mine).values(lease_until=now + LEASE))
 
 
@@ -105,9 +107,7 @@ def leave(db: sa.Connection, reading: Reading, trouble: str, *, restart: bool = 
 
 def rewind(db: sa.Connection) -> None:
     """Forget how far every stream has been read; what is primed stays primed, for the mirror is still there."""
-    db.execute(
-        sa.update(CURSOR).values(watermark=None, next_link=None, place_at=None, place_id=None, run_began=None)
-    )
+    db.execute(sa.update(CURSOR).values(watermark=None, next_link=None, place_at=None, place_id=None, run_began=None))
 
 
 def unprimed(db: sa.Connection) -> set[Kind]:

@@ -54,7 +54,7 @@ def connect(url: str) -> Store:
 
 def _prepare(connection: Any, _record: object) -> None:  # noqa: ANN401 - the driver's own class
     connection.isolation_level = None
-    for pragma in ("journal_mode=WAL", f"busy_timeout={BUSY_TIMEOUT_MS}", "synchronous=NORMAL", "foreign_keys=ON"):
+    for pragma in (f"busy_timeout={BUSY_TIMEOUT_MS}", "journal_mode=WAL", "synchronous=NORMAL", "foreign_keys=ON"):
         connection.execute(f"PRAGMA {pragma}")
 
 
@@ -70,7 +70,9 @@ def _commit(connection: sa.Connection) -> None:
 
 
 def _rollback(connection: sa.Connection) -> None:
-    _end(connection, "ROLLBACK")
+    # After a BEGIN that failed there is nothing to roll back, and saying so would hide why it failed.
+    if getattr(connection.connection.driver_connection, "in_transaction", True):
+        _end(connection, "ROLLBACK")
 
 
 def _end(connection: sa.Connection, word: str) -> None:

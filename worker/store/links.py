@@ -54,7 +54,9 @@ def save(db: sa.Connection, kind: Kind, links: Sequence[Link], now: datetime) ->
     for part in chunks([link.crm_id for link in links]):
         mine = [link.outreach_id for link in links]
         db.execute(
-            sa.delete(LINK).where(LINK.c.kind == kind, LINK.c.crm_id.in_(part), LINK.c.gone, LINK.c.outreach_id.not_in(mine))
+            sa.delete(LINK).where(
+                LINK.c.kind == kind, LINK.c.crm_id.in_(part), LINK.c.gone, LINK.c.outreach_id.not_in(mine)
+            )
         )
     rows = [
         {
@@ -115,7 +117,9 @@ def latched(db: sa.Connection, names: Iterable[Name]) -> set[Name]:
     for kind, keys in wanted.items():
         ordered = sorted(keys)
         for start in range(0, len(ordered), 500):
-            query = sa.select(LATCH.c.key).where(LATCH.c.key_kind == kind, LATCH.c.key.in_(ordered[start : start + 500]))
+            query = sa.select(LATCH.c.key).where(
+                LATCH.c.key_kind == kind, LATCH.c.key.in_(ordered[start : start + 500])
+            )
             found.update(Name(kind, row.key) for row in db.execute(query))
     return found
 

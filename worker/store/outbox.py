@@ -84,7 +84,10 @@ def open_everyone_in(db: sa.Connection, relation: str, ids: Sequence[int], *, no
     touched = 0
     for part in chunks(sorted(set(ids))):
         people = _everyone(now).where(
-            MIRROR.c.kind == Kind.STATE, column.in_(part), MIRROR.c.deleted == sa.false(), MIRROR.c.prospect_id.is_not(None)
+            MIRROR.c.kind == Kind.STATE,
+            column.in_(part),
+            MIRROR.c.deleted == sa.false(),
+            MIRROR.c.prospect_id.is_not(None),
         )
         touched += _insert_select(db, people.distinct())
     return touched
@@ -174,7 +177,9 @@ def claim(
     db.execute(
         sa.update(CHANGE)
         .where(CHANGE.c.id.in_([row.id for row in taken]))
-        .values(lease_until=now + LEASE, fence=CHANGE.c.fence + 1, attempts=CHANGE.c.attempts + int(orphan), alone=orphan)
+        .values(
+            lease_until=now + LEASE, fence=CHANGE.c.fence + 1, attempts=CHANGE.c.attempts + int(orphan), alone=orphan
+        )
     )
     return [_change(row, orphan=orphan) for row in taken]
 
@@ -209,7 +214,9 @@ def intend(db: sa.Connection, changes: Sequence[tuple[Change, Mapping[str, Any]]
     query = sa.select(CHANGE.c.id).where(_ours([change for change, _ in changes])).with_for_update()
     mine = {row.id for row in db.execute(query)}
     rows = [
-        {"row_id": change.id, "told": msgspec.json.encode(intent).decode()} for change, intent in changes if change.id in mine
+        {"row_id": change.id, "told": msgspec.json.encode(intent).decode()}
+        for change, intent in changes
+        if change.id in mine
     ]
     told = sa.update(CHANGE).where(CHANGE.c.id == sa.bindparam("row_id"))
     if rows:
@@ -303,7 +310,9 @@ def wake_tasks(db: sa.Connection, prospect_ids: Sequence[int], now: datetime) ->
         theirs = sa.select(MIRROR.c.id).where(MIRROR.c.kind == Kind.TASK, MIRROR.c.prospect_id.in_(part))
         waiting = sa.and_(CHANGE.c.kind == Kind.TASK, CHANGE.c.state == Standing.WAITING)
         db.execute(
-            sa.update(CHANGE).where(waiting, CHANGE.c.record_id.in_(theirs)).values(state=Standing.DUE.value, next_at=now)
+            sa.update(CHANGE)
+            .where(waiting, CHANGE.c.record_id.in_(theirs))
+            .values(state=Standing.DUE.value, next_at=now)
         )
 
 

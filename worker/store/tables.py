@@ -41,15 +41,15 @@ class Moment(sa.TypeDecorator[datetime]):
 
 
 def _id(**options: Any) -> Any:  # noqa: ANN401 - SQLModel's Field is untyped too
-    return Field(sa_type=Id, **options)  # type: ignore[call-overload]
+    return Field(sa_type=Id, **options)
 
 
 def _moment(**options: Any) -> Any:  # noqa: ANN401 - see _id
-    return Field(default=None, sa_type=Moment, **options)  # type: ignore[call-overload]
+    return Field(default=None, sa_type=Moment, **options)
 
 
 def _text(**options: Any) -> Any:  # noqa: ANN401 - see _id
-    return Field(sa_type=sa.Text, **options)  # type: ignore[call-overload]
+    return Field(sa_type=sa.Text, **options)
 
 
 class MirrorRow(SQLModel, table=True):
@@ -233,7 +233,7 @@ class CallRow(SQLModel, table=True):
     __tablename__ = "call"
     system: str = Field(primary_key=True)
     lane: str = Field(primary_key=True)
-    hour: datetime = Field(sa_type=Moment, primary_key=True)  # type: ignore[call-overload]
+    hour: datetime = Field(sa_type=Moment, primary_key=True)
     calls: int = 0
 
 

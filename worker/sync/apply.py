@@ -152,7 +152,11 @@ def _hold_back(db: sa.Connection, on: Applier, cases: Sequence[Case], batch: Bat
         if isinstance(case.trouble, errors.Unreadable) and case.view.link
     }
     links.missing(db, unreadable)
-    gone = [case for case in cases if case.plan.action in {Action.RECREATE, Action.UNLINK} or case.change.ref.id in batch.unreadable]
+    gone = [
+        case
+        for case in cases
+        if case.plan.action in {Action.RECREATE, Action.UNLINK} or case.change.ref.id in batch.unreadable
+    ]
     missing, linked = links.missing_lately(db), links.count(db, Kind.PROSPECT)
     if gone and plan.too_many_deleted(missing, linked, on.mapping.deleted_people):
         words = (

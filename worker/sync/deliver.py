@@ -89,6 +89,8 @@ def carry_out(jobs: Sequence[Job], desk: Desk) -> dict[int, Receipt]:
         checked = _look_again([job for job, _ in doubtful], desk) if doubtful else {}
         for job, outcome in doubtful:
             receipt = _settled(job, outcome, checked.get(job.key), refused.get(job.key, {}))
+            if receipt is None and _is_unnamed(job, outcome):
+                receipt = _field_by_field(job, desk)
             if receipt is not None:
                 receipts[job.key] = receipt
             else:
@@ -140,7 +142,9 @@ def _settled(job: Job, outcome: Outcome, seen: Snapshot | None, refused: Dict[st
         return Receipt(job.key, trouble=errors.StaleVersion("deleted in the CRM", system=System.CRM), fresh=seen)
     if seen.version != job.write.version:
         if not isinstance(outcome, Refused) and _holds(seen, job.write.fields):
-            return Receipt(job.key, seen.ref.id, seen.version, {**job.write.fields, **_kept(seen, job)}, _words(refused))
+            return Receipt(
+                job.key, seen.ref.id, seen.version, {**job.write.fields, **_kept(seen, job)}, _words(refused)
+            )
         return Receipt(job.key, trouble=errors.StaleVersion("saved by somebody else", system=System.CRM), fresh=seen)
     if isinstance(outcome, Stale):
         return Receipt(job.key, trouble=errors.StaleVersion(outcome.words, system=System.CRM), fresh=seen)
@@ -189,8 +193,42 @@ def _without_refused(job: Job, outcome: Outcome, refused: dict[int, dict[str, st
     return replace(job, write=replace(job.write, fields=fields))
 
 
+def _is_unnamed(job: Job, outcome: Outcome) -> bool:
+    """Tell whether an update was refused for a reason that names none of its fields."""
+    if not isinstance(outcome, Refused) or job.write.id == 0:
+        return False
+    spoken = " ".join(outcome.errors.values()).lower()
+    return not any(name in outcome.errors or name.lower() in spoken for name in job.write.fields)
+
+
+def _field_by_field(job: Job, desk: Desk) -> Receipt:
+    """Send one field at a time, the vital ones first: what the vendor would not name is found by trying."""
+    version = job.write.version
+    written: dict[str, Value] = {}
+    refused: dict[str, str] = {}
+    waiting = sorted(job.write.fields, key=lambda name: (name == job.error_field, name not in job.vital))
+    if job.error_field and job.error_field not in waiting:
+        waiting.append(job.error_field)
+    for name in waiting:
+        value = job.write.fields.get(name)
+        if name == job.error_field and _words(refused):
+            value = "; ".join(f"{each}: {words}" for each, words in _words(refused).items())
+        elif name not in job.write.fields:
+            continue
+        outcome = _send([replace(job, write=replace(job.write, version=version, fields={name: value}))], desk)[0]
+        if isinstance(outcome, Applied):
+            version = outcome.version if outcome.version is not None else version
+            written[name] = outcome.fields.get(name, value)
+        elif isinstance(outcome, Refused):
+            refused[name] = "" if desk.lacks(name) else "; ".join(outcome.errors.values())
+        else:
+            trouble = errors.StaleVersion("saved by somebody else meanwhile", system=System.CRM)
+            return Receipt(job.key, trouble=trouble)
+    return Receipt(job.key, job.write.id, version, written, _words(refused))
+
+
 def _suspects(job: Job, words: str, known: Dict[str, str]) -> dict[str, str]:
-    """Name the fields behind a refusal that names none: those it mentions, else all but the vital ones.
+    """Name the fields behind the refusal of a new record that names none: those it mentions, else all but the vital ones.
 
     The vital ones and the words then still get through, and the rest waits for somebody to mend the record.
     """

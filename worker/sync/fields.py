@@ -131,7 +131,6 @@ def _unshown(crm: Workbooks, mapping: Mapping) -> Iterator[Lack]:
             page = crm.page(kind, columns=columns, filters=[], sort=("id",), limit=1)
         except errors.RecordFault:
             continue
-        for one in page.snapshots:
-            for name in wanted(kind, mapping):
-                if name not in one.fields:
-                    yield Lack(name, FIELD, f"the CRM shows no field '{name}'")
+        shown = {name for one in page.snapshots for name in one.fields}
+        absent = [name for name in wanted(kind, mapping) if name not in shown] if page.snapshots else []
+        yield from (Lack(name, FIELD, f"the CRM shows no field '{name}'") for name in absent)

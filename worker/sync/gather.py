@@ -47,7 +47,7 @@ class _Loaded:
     people: dict[int, Snapshot]
 
 
-def people(  # noqa: PLR0913 - each is one thing this touches
+def people(
     prospect_ids: Collection[int],
     *,
     store: Store,
@@ -62,7 +62,9 @@ def people(  # noqa: PLR0913 - each is one thing this touches
     """Return the views of some prospects. Without ``live`` nothing is asked of a vendor."""
     with store.read() as db:
         loaded = _load(db, prospect_ids)
-    if live and _fetch_outreach(loaded, prospect_ids, store=store, remotes=remotes, mapping=mapping, names=names, now=now):
+    if live and _fetch_outreach(
+        loaded, prospect_ids, store=store, remotes=remotes, mapping=mapping, names=names, now=now
+    ):
         with store.read() as db:
             loaded = _load(db, prospect_ids)
     unseen = {link.crm_id for link in loaded.links.values() if not link.gone} - set(loaded.people)
@@ -152,10 +154,15 @@ def _views(
     ]
     with store.read() as db:
         matches = identify.match(db, homeless)
-        named = {crm for one in matches.values() for crm in (*one.candidates, *([one.person_id] if one.person_id else []))}
+        named = {
+            crm for one in matches.values() for crm in (*one.candidates, *([one.person_id] if one.person_id else []))
+        }
         candidates = mirror.load(db, Kind.PERSON, named)
         drafts = {
-            pid: _view(pid, loaded, alive.get(pid), matches.get(pid), candidates, stopped) for pid in prospect_ids
+            pid: _view(
+                pid, loaded, prospect=alive.get(pid), match=matches.get(pid), candidates=candidates, stopped=stopped
+            )
+            for pid in prospect_ids
         }
         known = {pid: _names(view, names) for pid, view in drafts.items()}
         remembered = links.latched(db, [name for told in known.values() for name in told])
@@ -178,6 +185,7 @@ def _views(
 def _view(
     pid: int,
     loaded: _Loaded,
+    *,
     prospect: Snapshot | None,
     match: Match | None,
     candidates: dict[int, Snapshot],

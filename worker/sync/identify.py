@@ -129,6 +129,10 @@ def read_by_id(crm: Workbooks, kind: Kind, ids: Collection[int], columns: Collec
     """Return CRM records by id, tombstones included; who is missing is neither visible nor deleted."""
     if not ids:
         return {}
-    filters = [("id", "eq", ",".join(str(one) for one in sorted(ids))), ("is_deleted", "true", ""), ("is_deleted", "false", "")]
+    filters = [
+        ("id", "eq", ",".join(str(one) for one in sorted(ids))),
+        ("is_deleted", "true", ""),
+        ("is_deleted", "false", ""),
+    ]
     found = read_all(crm, kind, filters, match="1 AND (2 OR 3)", columns=columns)
     return {one.ref.id: one for one in found}

@@ -147,7 +147,11 @@ def _people(db: sa.Connection, moved: Sequence[Moved], *, mapping: Mapping, name
 
 def _deletions(db: sa.Connection, linked: dict[int, int], by_id: dict[int, Moved], *, now: datetime) -> None:
     """Count linked people that went missing, for the brake, and forget those that somebody brought back."""
-    gone = {crm: (prospect, by_id[crm].after.updated_at or now) for crm, prospect in linked.items() if by_id[crm].after.deleted}
+    gone = {
+        crm: (prospect, by_id[crm].after.updated_at or now)
+        for crm, prospect in linked.items()
+        if by_id[crm].after.deleted
+    }
     links.missing(db, gone)
     back = [crm for crm, one in by_id.items() if one.before and one.before.deleted and not one.after.deleted]
     links.restored(db, back)

@@ -130,9 +130,7 @@ def _read(
             told = notice.keep(db, stream, page.snapshots, mapping=mapping, names=names, now=now())
             if not _advance(db, step, now()):
                 raise errors.RemoteDown(f"lost the lease on {stream.value} to another process")
-        total = Polled(
-            stream, total.read + len(page.snapshots), total.moved + told.moved, total.queued + told.queued
-        )
+        total = Polled(stream, total.read + len(page.snapshots), total.moved + told.moved, total.queued + told.queued)
         enough = done(total)
         if step.last or enough:
             return replace(total, ended=step.last)

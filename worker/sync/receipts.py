@@ -40,7 +40,9 @@ def receive(db: sa.Connection, on: Applier, cases: Sequence[Case], tally: Tally)
     """Write down what became of each case."""
     now = on.now()
     people = {case.view.prospect_id: after for case in cases if (after := _person_after(case, on.mapping)) is not None}
-    prospects = {case.view.prospect_id: after for case in cases if (after := _prospect_after(case, on.mapping)) is not None}
+    prospects = {
+        case.view.prospect_id: after for case in cases if (after := _prospect_after(case, on.mapping)) is not None
+    }
     fresh = [case.receipt.fresh for case in cases if case.receipt and case.receipt.fresh]
     mirror.save(db, Kind.PERSON, streams.all_seen([*people.values(), *fresh], on.mapping))
     mirror.save(db, Kind.PROSPECT, streams.all_seen(prospects.values(), on.mapping))
@@ -137,7 +139,11 @@ def _latches(on: Applier, case: Case, link: Link | None) -> list[tuple[links.Nam
 def _bring_tasks_along(db: sa.Connection, prospect_ids: Sequence[int], now: datetime) -> None:
     """Wake tasks that waited for these people, and look again at those written for a person they replace."""
     outbox.wake_tasks(db, prospect_ids, now)
-    theirs = [one.ref.id for found in mirror.related(db, Kind.TASK, "prospect", prospect_ids, deleted=True).values() for one in found]
+    theirs = [
+        one.ref.id
+        for found in mirror.related(db, Kind.TASK, "prospect", prospect_ids, deleted=True).values()
+        for one in found
+    ]
     outbox.open_changes(db, Kind.TASK, links.load(db, Kind.TASK, theirs), lane=Lane.EDIT, now=now)
 
 
@@ -155,7 +161,9 @@ def _history(case: Case) -> list[Written]:
         old = {name: view.prospect.fields.get(name) for name in case.plan.outreach}
         crm_id = view.person.ref.id if view.person else None
         told.append(
-            Written(Kind.PROSPECT, view.prospect_id, crm_id, System.OUTREACH, "update", old, case.plan.outreach, _why(case))
+            Written(
+                Kind.PROSPECT, view.prospect_id, crm_id, System.OUTREACH, "update", old, case.plan.outreach, _why(case)
+            )
         )
     return told
 
@@ -173,7 +181,9 @@ def _count(case: Case, tally: Tally, mapping: Mapping) -> None:
         tally.recreated += case.plan.action is Action.RECREATE
         tally.updated += case.plan.action is Action.UPDATE
         tally.overwritten += case.plan.overwritten
-        tally.crm_opted_out += bool(flag and case.plan.crm.get(flag.crm) is True and flag.crm not in case.receipt.refused)
+        tally.crm_opted_out += bool(
+            flag and case.plan.crm.get(flag.crm) is True and flag.crm not in case.receipt.refused
+        )
     elif case.plan.action is Action.NOTHING and case.view.person is not None and not case.kept:
         tally.unchanged += 1
     if case.prospect is not None:
@@ -215,7 +225,9 @@ def _stays(db: sa.Connection, on: Applier, change: Change, error: errors.Outbook
 
 
 def _fault(case: Case) -> str | None:
-    told = [f"{name}: {words}" if name else words for name, words in (case.receipt.refused if case.receipt else {}).items()]
+    told = [
+        f"{name}: {words}" if name else words for name, words in (case.receipt.refused if case.receipt else {}).items()
+    ]
     parts = [*told, case.refused_outreach or "", case.plan.fault or ""]
     return "; ".join(part for part in parts if part) or None
 
@@ -226,9 +238,7 @@ def after_error(db: sa.Connection, on: Applier, change: Change, error: errors.Ou
     An opt-out that no vendor answers for is never one: it is retried hourly for ever.
     """
     now = on.now()
-    fate = errors.decide(
-        error, attempt=change.attempts + 1, first_tried=change.opened_at, now=now, jitter=on.jitter()
-    )
+    fate = errors.decide(error, attempt=change.attempts + 1, first_tried=change.opened_at, now=now, jitter=on.jitter())
     if isinstance(fate, errors.DeadLetter) and change.lane is Lane.OPT_OUT and isinstance(error, errors.Transient):
         fate = errors.RetryAt(now + HOURLY)
     if isinstance(fate, errors.DeadLetter):

@@ -164,37 +164,46 @@ def _settle(this: Pass, report: Report) -> None:
 
 def _poll(this: Pass, report: Report, kinds: Iterable[Kind], *, first: bool, patience: float) -> float:
     """Poll streams in the order of a pass; one that cannot be reached is named and the others go on."""
-    on = this.on
     for kind in kinds:
         busy_s = 0.0
         while True:
-            try:
-                polled = poll(
-                    kind,
-                    store=on.store,
-                    remotes=on.remotes,
-                    mapping=on.mapping,
-                    names=on.names,
-                    now=on.now,
-                    on_page=lambda told, kind=kind: this.on_poll(kind, told),  # type: ignore[misc]
-                )
-            except errors.Transient as error:
-                wait = error.retry_after_s if isinstance(error, errors.Throttled) else None
-                if wait is None or wait > patience:
-                    report.troubles.append(f"{kind.value}: {error.words}")
-                    break
-                patience -= wait
-                this.sleep(wait)
-                continue
-            if polled.busy and busy_s < ANOTHERS_S:
+            polled, wait = _poll_once(this, report, kind, patience)
+            if polled is not None and not (polled.busy and busy_s < ANOTHERS_S):
+                # Later rounds read the overlap once more: only what is news there counts.
+                report.polled[kind.value] += polled.read if first else polled.moved
+                break
+            if polled is not None:
                 busy_s += BUSY_S
-                this.sleep(BUSY_S)
-                continue
-            # Later rounds read the overlap once more: only what is news there counts.
-            report.polled[kind.value] += polled.read if first else polled.moved
-            break
+                wait = BUSY_S
+            elif wait is None:
+                break
+            else:
+                patience -= wait
+            this.sleep(wait)
         this.flush()
     return patience
+
+
+def _poll_once(this: Pass, report: Report, kind: Kind, patience: float) -> tuple[Polled | None, float | None]:
+    """Return what a poll brought, or how long to wait before the next try; neither, if the trouble is now in the report."""
+    on = this.on
+    try:
+        polled = poll(
+            kind,
+            store=on.store,
+            remotes=on.remotes,
+            mapping=on.mapping,
+            names=on.names,
+            now=on.now,
+            on_page=lambda told: this.on_poll(kind, told),
+        )
+    except errors.Transient as error:
+        wait = error.retry_after_s if isinstance(error, errors.Throttled) else None
+        if wait is not None and wait <= patience:
+            return None, wait
+        report.troubles.append(f"{kind.value}: {error.words}")
+        return None, None
+    return polled, None
 
 
 def _apply(this: Pass, report: Report, patience: float) -> tuple[set[System], float]:
@@ -260,5 +269,3 @@ def look(on: Applier) -> list[dict[str, Any]]:
                     }
                 )
     return found
-
-

@@ -133,12 +133,12 @@ def _related(snapshots: Sequence[Snapshot], relation: str) -> set[int]:
 
 def _look_for(on: Applier, world: _World) -> set[int]:
     """Ask Outreach by id for tasks that are still open here; return those that a complete answer leaves out."""
-    unsure = [pid for pid, task in world.tasks.items() if tasks.is_open(task) and not task.deleted and pid not in world.links]
+    unsure = [
+        pid for pid, task in world.tasks.items() if tasks.is_open(task) and not task.deleted and pid not in world.links
+    ]
     if not unsure or SkipSignal.GONE not in on.mapping.task.skipped_when:
         return set()
-    found = on.remotes.outreach.by_ids(
-        Kind.TASK, unsure, attributes=tasks.ATTRIBUTES, relations=tasks.RELATIONS
-    )
+    found = on.remotes.outreach.by_ids(Kind.TASK, unsure, attributes=tasks.ATTRIBUTES, relations=tasks.RELATIONS)
     with on.store.write() as db:
         notice.keep(db, Kind.TASK, found, mapping=on.mapping, names=on.names, now=on.now())
     return set(unsure) - {one.ref.id for one in found}
@@ -163,11 +163,12 @@ def _case(on: Applier, change: Change, world: _World, gone: set[int], *, blocked
     if not on.permit.to_crm:
         case.standing = Standing.KEPT
         return case
-    return _planned(on, case, view, person, world.written.get(link.crm_id) if link else None, link)
+    written = world.written.get(link.crm_id) if link else None
+    return _planned(on, case, view, person=person, written=written, link=link)
 
 
 def _planned(
-    on: Applier, case: _Case, view: tasks.TaskView, person: Link, written: Snapshot | None, link: Link | None
+    on: Applier, case: _Case, view: tasks.TaskView, *, person: Link, written: Snapshot | None, link: Link | None
 ) -> _Case:
     whole = tasks.cancelled(view, on.mapping, person.crm_id)
     if link is None:
@@ -180,10 +181,8 @@ def _planned(
         return case
     if written is not None and str(written.fields.get(tasks.CONTACT) or "") != str(person.crm_id):
         # The person was created again: the task follows to the new id, and nothing else of it is touched.
-        moved = {tasks.CONTACT: person.crm_id, tasks.CONTACT_TYPE: tasks.PERSON_CLASS}
-        return replace(
-            case, fields=moved, action="update", crm_id=written.ref.id, version=written.version or 0
-        )
+        moved: dict[str, Value] = {tasks.CONTACT: person.crm_id, tasks.CONTACT_TYPE: tasks.PERSON_CLASS}
+        return replace(case, fields=moved, action="update", crm_id=written.ref.id, version=written.version or 0)
     return case
 
 
@@ -242,7 +241,10 @@ def _find_written(on: Applier, cases: Sequence[_Case]) -> None:
 
 def _write(on: Applier, cases: Sequence[_Case]) -> None:
     jobs = [
-        Job(case.change.ref.id, Write(case.crm_id, case.version, case.fields, None if case.crm_id else str(case.change.ref.id)))
+        Job(
+            case.change.ref.id,
+            Write(case.crm_id, case.version, case.fields, None if case.crm_id else str(case.change.ref.id)),
+        )
         for case in cases
         if case.receipt is None
     ]
@@ -286,7 +288,9 @@ def _receive(db: sa.Connection, on: Applier, cases: Sequence[_Case], tally: Tall
 def _close(db: sa.Connection, on: Applier, case: _Case, tally: Tally) -> None:
     now, receipt = on.now(), case.receipt
     if case.hold is not None:
-        outbox.hold(db, case.change, key=f"{receipts.ASK}:{case.change.ref}", kind=receipts.ASK, words=case.hold, now=now)
+        outbox.hold(
+            db, case.change, key=f"{receipts.ASK}:{case.change.ref}", kind=receipts.ASK, words=case.hold, now=now
+        )
     elif case.standing is not None:
         outbox.release(db, [case.change], standing=case.standing)
     elif receipt is not None and receipt.trouble is not None:
@@ -298,5 +302,3 @@ def _close(db: sa.Connection, on: Applier, case: _Case, tally: Tally) -> None:
         tally.new_failed += outbox.bury(db, case.change, words)
     else:
         outbox.settle(db, [case.change])
-
-
