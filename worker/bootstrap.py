@@ -168,9 +168,10 @@ def _client(system: System, url: str, http: httpx.Client, budgets: dict[System, 
 
     def before_call() -> None:
         nonlocal noted
-        if client.rate_limit is not None and client.rate_limit is not noted:
-            noted = client.rate_limit
-            budget.corrected(noted.remaining, noted.reset)
+        told = client.rate_limit
+        if told is not None and told is not noted and told.remaining is not None and told.reset is not None:
+            noted = told
+            budget.corrected(told.remaining, told.reset)
         budget.spend(_lane.get())
 
     client = base.Client(
@@ -182,7 +183,7 @@ def _client(system: System, url: str, http: httpx.Client, budgets: dict[System, 
         jitter=random.random,
         now=now,
     )
-    return client  # noqa: RET504 - before_call looks at it
+    return client
 
 
 def _tokens(settings: Settings, store: database.Store, client: base.Client, key: str) -> Tokens:
