@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 UNREADABLE, AMBIGUOUS, BRAKE, ASK = "unreadable", "ambiguous", "brake", "ask"
 BRAKE_KEY = "brake:deleted_people"
 HOURLY = timedelta(hours=1)
+PATIENCE = 3
+"""How often a reply may change a mapped value in a row before that is let be."""
 
 
 class TooBold(errors.UnsafePlan):
@@ -49,6 +51,7 @@ def receive(db: sa.Connection, on: Applier, cases: Sequence[Case], tally: Tally)
     written: list[Written] = []
     saved: list[Link] = []
     latches: list[tuple[links.Name, str]] = []
+    again: set[int] = set()
     for case in cases:
         pid = case.view.prospect_id
         _count(case, tally, on.mapping)
@@ -56,6 +59,8 @@ def receive(db: sa.Connection, on: Applier, cases: Sequence[Case], tally: Tally)
         link = _link(case, on.mapping, people.get(pid, case.view.person), prospects.get(pid, case.view.prospect))
         if link is not None and link != case.view.link:
             saved.append(link)
+        if link is not None and pid in prospects and _moves_again(case, on.mapping, people, prospects[pid], link):
+            again.add(pid)
         latches += _latches(on, case, link)
     links.save(db, Kind.PROSPECT, saved, now)
     links.latch(db, latches, now)
@@ -64,7 +69,15 @@ def receive(db: sa.Connection, on: Applier, cases: Sequence[Case], tally: Tally)
     links.remember(db, written, now=now, mapping_version=on.mapping.version)
     before = {case.view.prospect_id: case.view.link.crm_id for case in cases if case.view.link}
     _bring_tasks_along(db, [link.outreach_id for link in saved if before.get(link.outreach_id) != link.crm_id], now)
-    _close(db, on, cases, tally)
+    _close(db, on, cases, tally, again)
+
+
+def _moves_again(case: Case, mapping: Mapping, people: dict[int, Snapshot], prospect: Snapshot, link: Link) -> bool:
+    """Tell whether Outreach's reply changed a mapped value, such as the moment of an opt-out: the row then stays open."""
+    person = people.get(case.view.prospect_id, case.view.person)
+    view = replace(case.view, prospect=prospect, person=person, link=link, former=None)
+    told = plan.plan_person(view, mapping)
+    return case.change.attempts < PATIENCE and (told.writes_crm or bool(told.outreach))
 
 
 def _link(case: Case, mapping: Mapping, person: Snapshot | None, prospect: Snapshot | None) -> Link | None:
@@ -192,7 +205,7 @@ def _count(case: Case, tally: Tally, mapping: Mapping) -> None:
         tally.outreach_updated += len(case.plan.outreach) > int(opted)
 
 
-def _close(db: sa.Connection, on: Applier, cases: Sequence[Case], tally: Tally) -> None:
+def _close(db: sa.Connection, on: Applier, cases: Sequence[Case], tally: Tally, again: set[int]) -> None:
     """Settle the changes that are done, and say of each other why it stays."""
     done: list[Change] = []
     kept: list[Change] = []
@@ -203,6 +216,8 @@ def _close(db: sa.Connection, on: Applier, cases: Sequence[Case], tally: Tally) 
             tally.new_failed += _stays(db, on, case.change, error)
         elif words is not None:
             tally.new_failed += outbox.bury(db, case.change, words)
+        elif case.view.prospect_id in again and not case.kept:
+            outbox.retry(db, case.change, at=on.now(), error="the reply changed a mapped value")
         else:
             (kept if case.kept else done).append(case.change)
     outbox.settle(db, done)
