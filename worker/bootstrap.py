@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from worker import config
-from worker.core import errors, mapping_file
+from worker.core import errors, mapping_file, transforms
 from worker.core.records import System
 from worker.remote import base, outreach_tokens
 from worker.remote.outreach import Outreach
@@ -20,7 +20,7 @@ from worker.store import database, seal, upgrade
 from worker.store.budget import Budget
 from worker.store.links import Names
 from worker.store.vault import FixedToken, Vault
-from worker.sync.case import Applier, Permit
+from worker.sync.case import Applier, Permit, Pilot
 from worker.sync.streams import Remotes
 
 if TYPE_CHECKING:
@@ -72,8 +72,13 @@ class Runtime:
             names=self.names,
             now=now,
             jitter=random.random,
-            permit=permit or Permit(),
+            permit=permit or self.permit(),
         )
+
+    def permit(self) -> Permit:
+        """Return what the settings let a worker write."""
+        may = self.settings.writes == "all"
+        return Permit(may, may, read_pilot(self.settings.only) if self.settings.only else None)
 
     def reading(self) -> dict[str, Any]:
         """Return what polling touches."""
@@ -106,6 +111,30 @@ def read_mapping(path: Path) -> Mapping:
         )
         raise mapping_file.MappingInvalid(str(path), [problem]) from None
     return mapping_file.load(text, str(path))
+
+
+def read_pilot(path: Path) -> Pilot:
+    """Return who alone may be written: a file with one e-mail address, ``prospect:ID`` or ``person:ID`` a line."""
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError):
+        raise config.SettingsInvalid([f"OUTBOOK_ONLY: {path} cannot be read"]) from None
+    ids: dict[str, set[int]] = {"prospect": set(), "person": set()}
+    addresses: set[str] = set()
+    problems = []
+    for number, line in enumerate(lines, start=1):
+        text = line.partition("#")[0].strip()
+        kind, _, record_id = text.partition(":")
+        address = transforms.address(text)
+        if kind in ids and record_id.strip().isdecimal():
+            ids[kind].add(int(record_id))
+        elif address:
+            addresses.add(address)
+        elif text:
+            problems.append(f"OUTBOOK_ONLY: {path}:{number}: neither an e-mail address nor prospect:ID nor person:ID")
+    if problems:
+        raise config.SettingsInvalid(problems)
+    return Pilot(frozenset(ids["prospect"]), frozenset(ids["person"]), frozenset(addresses))
 
 
 def open_store(settings: Settings) -> database.Store:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import sqlalchemy.exc
 import typer
 
-from worker import bootstrap, config, telemetry
+from worker import bootstrap, config, embedded, telemetry
 from worker.cli import database, demo, mapping, processes, sim, sync
 from worker.core import errors, mapping_file
 
@@ -64,7 +64,7 @@ def _terminate(_number: int, _frame: FrameType | None) -> None:
 def main() -> None:
     """Run the command and leave with the contract's exit code (section 3)."""
     signal.signal(signal.SIGTERM, _terminate)
-    telemetry.configure(os.environ.get("OUTBOOK_LOG_LEVEL", "WARNING"))
+    telemetry.configure("WARNING")
     try:
         app()
     except config.SettingsInvalid as invalid:
@@ -75,6 +75,8 @@ def main() -> None:
         _leave(bootstrap.exit_code(halt), halt.words)
     except errors.OutbookError as error:
         _leave(3, error.words)
+    except embedded.NotStarted as error:
+        _leave(UNEXPECTED, str(error))
     except sqlalchemy.exc.DBAPIError as error:
         _leave(UNEXPECTED, f"the database: {telemetry.scrub(str(error.orig))}")
     except KeyboardInterrupt:

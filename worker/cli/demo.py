@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import socket
 import sys
 import time
@@ -19,6 +18,7 @@ from rich.table import Table
 
 from worker import bootstrap, config, embedded
 from worker.cli import processes, story
+from worker.cli.stopper import Stopper
 from worker.store import cursors, database, outbox, upgrade
 
 if TYPE_CHECKING:
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 FIRST_PASS_S, SCENE_S = 120.0, 60.0
 LOOK_S = 0.2
+TABLE_WIDTH = 110
+"""Columns of the table where there is no terminal to fold it."""
 POLL_SECONDS = "2"
 CREDENTIALS = {
     "OUTBOOK_OUTREACH__CLIENT_ID": "sim-client",
@@ -53,8 +55,9 @@ def demo(
 ) -> None:
     """Run everything against two simulated vendors and show changes arriving on the other side."""
     console = Console(stderr=True)
-    settings = _settings()
-    broker = embedded.Broker(settings.data_dir)
+    data_dir = _data_dir()
+    broker = embedded.Broker(data_dir)  # taken first: a second demo must not empty the world of a running one
+    settings = _settings(data_dir)
     log_path = settings.data_dir / "demo.log"
     children = [*_simulators(settings, records), broker.child, *processes.processes(_environment(settings, broker.url))]
     with log_path.open("w", encoding="utf-8") as log:
@@ -62,26 +65,34 @@ def demo(
         failed = False
         try:
             console.print("starting both simulators, the broker, two workers and beat …")
-            supervisor.start()
-            failed = not _play(settings, supervisor, console)
-            if not once:
-                console.print(_addresses(settings, log_path))
-                supervisor.run()
-        except KeyboardInterrupt:
-            console.print("stopping …")
+            with Stopper() as stopper:
+                supervisor.start()
+                failed = not _play(settings, supervisor, console, stopper)
+                if not (once or stopper.wanted()):
+                    console.print(_addresses(settings, log_path))
+                    supervisor.run(until=stopper.wanted)
         finally:
+            console.print("stopping …")
             supervisor.stop()
             broker.close()
+    if stopper.wanted():
+        raise typer.Exit(stopper.exit_code)
     if failed:
         sys.stderr.write(f"outbook: not everything was seen; the processes' own words are in {log_path}\n")
         raise typer.Exit(1)
 
 
-def _settings() -> config.Settings:
-    """Return settings for a world of the demo's own, emptied first: the simulators start anew each time, too."""
+def _data_dir() -> Path:
+    """Return the demo's own corner of the data directory."""
     base = config.load({**_quiet(), **CREDENTIALS}, Path.cwd(), credentials=False).data_dir / "demo"
-    shutil.rmtree(base, ignore_errors=True)
-    base.mkdir(mode=0o700, parents=True)
+    base.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return base
+
+
+def _settings(base: Path) -> config.Settings:
+    """Return settings for an empty store: the simulators start anew each time, too."""
+    for old in base.glob("outbook.*"):
+        old.unlink()
     environ = {
         **CREDENTIALS,
         "OUTBOOK_DATA_DIR": str(base),
@@ -107,7 +118,6 @@ def _environment(settings: config.Settings, broker_url: str) -> dict[str, str]:
         "OUTBOOK_OUTREACH__BASE_URL": settings.outreach.base_url,
         "OUTBOOK_WORKBOOKS__BASE_URL": settings.workbooks.base_url,
         "OUTBOOK_BROKER_URL": broker_url,
-        "OUTBOOK_LOG_LEVEL": "INFO",
     }
 
 
@@ -133,24 +143,43 @@ def _free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def _play(settings: config.Settings, supervisor: embedded.Supervisor, console: Console) -> bool:
+def _play(settings: config.Settings, supervisor: embedded.Supervisor, console: Console, stopper: Stopper) -> bool:
     """Wait for the first pass, play the script, show the table; return whether all was seen."""
     with httpx.Client(timeout=30) as http:
         world = story.World(settings.outreach.base_url, settings.workbooks.base_url, http)
         began = time.monotonic()
-        if not _first_pass(settings, supervisor, console):
+        watch = _Watch(supervisor, stopper)
+        if not _first_pass(settings, watch, console):
             console.print(f"the first pass did not end within {FIRST_PASS_S:.0f} s")
             return False
         console.print(f"first pass done in {time.monotonic() - began:.1f} s; now somebody edits things …")
         scenes = story.script(world)
         for scene in scenes:
             scene.edit()
-        seen = _watch(scenes, supervisor)
+        seen = _watch(scenes, watch)
     _show(seen)
     return all(one.seconds is not None for one in seen)
 
 
-def _first_pass(settings: config.Settings, supervisor: embedded.Supervisor, console: Console) -> bool:
+@dataclass(frozen=True, slots=True)
+class _Watch:
+    """Waits for something to become true, keeping the processes alive meanwhile."""
+
+    supervisor: embedded.Supervisor
+    stopper: Stopper
+
+    def until(self, true: Callable[[], bool], seconds: float) -> bool:
+        """Tell whether it came true in time, and before somebody wanted an end."""
+        deadline = time.monotonic() + seconds
+        while not true():
+            if time.monotonic() >= deadline or self.stopper.wanted():
+                return False
+            self.supervisor.mend()
+            self.stopper.sleep(LOOK_S)
+        return True
+
+
+def _first_pass(settings: config.Settings, watch: _Watch, console: Console) -> bool:
     store = database.connect(settings.database_url.get_secret_value())
     if upgrade.standing(store) is not upgrade.Standing.READY:  # pragma: no cover - made by _settings
         return False
@@ -170,12 +199,12 @@ def _first_pass(settings: config.Settings, supervisor: embedded.Supervisor, cons
             bars.update(applying, total=most, completed=most - counts.due - counts.leased)
             return not left and counts.due + counts.leased == 0
 
-        ended = _until(primed, FIRST_PASS_S, supervisor)
+        ended = watch.until(primed, FIRST_PASS_S)
     store.engine.dispose()
     return ended
 
 
-def _watch(scenes: list[story.Scene], supervisor: embedded.Supervisor) -> list[_Seen]:
+def _watch(scenes: list[story.Scene], watch: _Watch) -> list[_Seen]:
     began = time.monotonic()
     seen: dict[str, float] = {}
 
@@ -185,30 +214,22 @@ def _watch(scenes: list[story.Scene], supervisor: embedded.Supervisor) -> list[_
                 seen[scene.what] = time.monotonic() - began
         return len(seen) == len(scenes)
 
-    _until(all_seen, SCENE_S, supervisor)
+    watch.until(all_seen, SCENE_S)
     return [_Seen(scene, seen.get(scene.what)) for scene in scenes]
-
-
-def _until(true: Callable[[], bool], seconds: float, supervisor: embedded.Supervisor) -> bool:
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        if true():
-            return True
-        supervisor.mend()
-        time.sleep(LOOK_S)
-    return True if true() else False  # noqa: SIM210 - one last look, as a plain bool
 
 
 def _show(seen: list[_Seen]) -> None:
     table = Table(title="what was done on one side, and when it was seen on the other", title_justify="left")
     for heading in ("done", "expected in", "expected", "seen after"):
-        table.add_column(heading)
+        table.add_column(heading, overflow="fold")
     for one in seen:
         expected = one.scene.expected
         words = ", ".join(str(part) for part in expected) if isinstance(expected, list) else str(expected)
         when = f"{one.seconds:.1f} s" if one.seconds is not None else f"not seen; there is {one.scene.seen()!r}"
         table.add_row(one.scene.what, one.scene.where, words, when)
-    Console(file=sys.stdout).print(table)
+    console = Console(file=sys.stdout)
+    console.width = max(console.width, TABLE_WIDTH) if not console.is_terminal else console.width
+    console.print(table)
 
 
 def _addresses(settings: config.Settings, log_path: Path) -> str:

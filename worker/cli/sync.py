@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import sys
-import time
 from enum import StrEnum
 from pathlib import Path
 
@@ -13,6 +12,7 @@ import typer
 
 from worker import bootstrap, config
 from worker.cli.show import Progress, say_report
+from worker.cli.stopper import Stopper
 from worker.sync import run
 from worker.sync.case import Permit
 
@@ -39,12 +39,10 @@ def sync(
 ) -> None:
     """Make one pass: poll both sides from the cursors, apply until nothing is due."""
     settings = config.load(os.environ, Path.cwd())
-    to_crm = direction is not Way.TO_OUTREACH and settings.writes == "all"
-    to_outreach = direction is not Way.TO_CRM and settings.writes == "all"
-    with bootstrap.runtime(settings) as runtime, Progress() as progress:
+    with bootstrap.runtime(settings) as runtime, Progress() as progress, Stopper() as stopper:
         this = run.Pass(
-            on=runtime.applier(Permit(to_crm=to_crm, to_outreach=to_outreach)),
-            sleep=time.sleep,
+            on=runtime.applier(_narrowed(runtime.permit(), direction)),
+            sleep=stopper.sleep,
             calls=runtime.calls,
             wait_s=wait,
             dry_run=dry_run,
@@ -52,8 +50,14 @@ def sync(
             on_poll=progress.polled,
             on_apply=progress.applied,
             flush=runtime.flush,
+            stopping=stopper.wanted,
         )
-        report = run.run(this)
+        try:
+            report = run.run(this)
+        except run.Interrupted:
+            words = "stopped after the current batch; what was done is kept, and the next pass goes on from here"
+            sys.stderr.write(f"outbook: {words}\n")
+            raise typer.Exit(stopper.exit_code) from None
     if as_json:
         sys.stdout.write(json.dumps(report.as_json(), ensure_ascii=False) + "\n")
     else:
@@ -63,6 +67,11 @@ def sync(
     code = exit_code(report)
     if code:
         raise typer.Exit(code)
+
+
+def _narrowed(permit: Permit, direction: Way) -> Permit:
+    to_crm, to_outreach = direction is not Way.TO_OUTREACH, direction is not Way.TO_CRM
+    return Permit(permit.to_crm and to_crm, permit.to_outreach and to_outreach, permit.only)
 
 
 def exit_code(report: run.Report) -> int:

@@ -125,10 +125,13 @@ def _would_create(view: PersonView, batch: Batch, mapping: Mapping) -> bool:
 def _case(on: Applier, change: Change, batch: Batch, *, primed: bool) -> Case:
     view = batch.views[change.ref.id]
     whole = plan.plan_person(view, on.mapping)
+    permit = on.permit.to(view.prospect_id, view.person, view.prospect)
     if not primed:
         # Nothing that is not final may be shown, and until every stream is primed only an opt-out is final.
         unfinished = errors.Throttled("waits until every stream has been read once", retry_after_s=UNPRIMED_WAIT_S)
-        return Case(change, view, plan.only_opt_out(whole, on.mapping), trouble=unfinished)
+        urgent = plan.only_opt_out(whole, on.mapping)
+        urgent = plan.limited(urgent, to_crm=permit.to_crm, to_outreach=permit.to_outreach)
+        return Case(change, view, urgent, trouble=unfinished)
     match = batch.matches.get(view.prospect_id)
     case = Case(change, view, whole)
     if match is not None and match.held:
@@ -138,7 +141,7 @@ def _case(on: Applier, change: Change, batch: Batch, *, primed: bool) -> Case:
         words = f"person {view.link.crm_id if view.link else '?'} is neither visible nor deleted in the CRM"
         case.trouble = errors.Unreadable(words)
         case.plan = plan.held(whole)
-    limited = plan.limited(case.plan, to_crm=on.permit.to_crm, to_outreach=on.permit.to_outreach)
+    limited = plan.limited(case.plan, to_crm=permit.to_crm, to_outreach=permit.to_outreach)
     case.kept = limited.writes_crm != case.plan.writes_crm or bool(limited.outreach) != bool(case.plan.outreach)
     case.plan = limited
     return case
@@ -235,11 +238,12 @@ def _opt_outs_of_candidates(on: Applier, batch: Batch) -> list[Job]:
     jobs: dict[int, Job] = {}
     for pid, match in batch.matches.items():
         view = batch.views.get(pid)
-        if not (match.held and view and flag and on.permit.to_crm and plan.opt_out_of(view, on.mapping)):
+        if not (match.held and view and flag and plan.opt_out_of(view, on.mapping)):
             continue
         for crm_id in match.candidates:
             person = batch.candidates.get(crm_id)
-            if person and not person.deleted and not streams.no_email(person, on.mapping):
+            permit = on.permit.to(pid, person, view.prospect)
+            if person and permit.to_crm and not person.deleted and not streams.no_email(person, on.mapping):
                 jobs[crm_id] = Job(-crm_id, Write(crm_id, person.version or 0, {flag.crm: True}))
     return list(jobs.values())
 

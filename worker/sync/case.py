@@ -7,6 +7,9 @@ import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from worker.core import transforms
+from worker.core.mapping import PERSON_ADDRESSES
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from datetime import datetime
@@ -28,11 +31,35 @@ BEAT_S = 5.0
 
 
 @dataclass(frozen=True, slots=True)
+class Pilot:
+    """The people who alone may be written, by any of their names."""
+
+    prospects: frozenset[int] = frozenset()
+    people: frozenset[int] = frozenset()
+    addresses: frozenset[str] = frozenset()
+
+    def has(self, prospect_id: int | None, person: Snapshot | None, prospect: Snapshot | None) -> bool:
+        """Tell whether one of the two records is named, by its id or by an address."""
+        borne = transforms.addresses(prospect, ("emails",)) if prospect else frozenset()
+        if person is not None:
+            borne |= transforms.addresses(person, PERSON_ADDRESSES)
+        named = prospect_id in self.prospects or (person is not None and person.ref.id in self.people)
+        return named or bool(borne & self.addresses)
+
+
+@dataclass(frozen=True, slots=True)
 class Permit:
-    """Which side may be written just now; what may not stays queued."""
+    """Which side may be written just now, and if not everybody, whom; what may not be written stays queued."""
 
     to_crm: bool = True
     to_outreach: bool = True
+    only: Pilot | None = None
+
+    def to(self, prospect_id: int | None, person: Snapshot | None, prospect: Snapshot | None) -> Permit:
+        """Return the permit for one person."""
+        if self.only is None or self.only.has(prospect_id, person, prospect):
+            return Permit(self.to_crm, self.to_outreach)
+        return Permit(to_crm=False, to_outreach=False)
 
 
 @dataclass(frozen=True, slots=True)

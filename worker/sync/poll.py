@@ -41,7 +41,10 @@ ESSENTIAL = {Kind.STATE: ("state", "prospect", "sequence")}
 
 @dataclass(frozen=True, slots=True)
 class Polled:
-    """What one run of one stream brought. ``busy``: somebody else is reading it; not ``ended``: there is more to read."""
+    """What one run of one stream brought.
+
+    ``busy``: somebody else is reading it; not ``ended``: there is more to read.
+    """
 
     stream: Kind
     read: int = 0

@@ -113,6 +113,11 @@ class Pass:
     on_poll: Callable[[Kind, Polled], None] = lambda _kind, _polled: None
     on_apply: Callable[[Tally, int], None] = lambda _tally, _left: None
     flush: Callable[[], None] = lambda: None
+    stopping: Callable[[], bool] = lambda: False
+
+
+class Interrupted(BaseException):
+    """Somebody wants the pass to end: what was done is kept, and the next pass goes on from here."""
 
 
 def run(this: Pass) -> Report:
@@ -144,7 +149,10 @@ def run(this: Pass) -> Report:
 
 def _settle(this: Pass, report: Report) -> None:
     on = this.on
-    fields.check(store=on.store, crm=on.remotes.crm, mapping=on.mapping, now=on.now())
+    try:
+        fields.check(store=on.store, crm=on.remotes.crm, mapping=on.mapping, now=on.now())
+    except errors.Transient as error:
+        report.troubles.append(f"the CRM's fields: {error.words}")
     kinds: Iterable[Kind] = cursors.STREAMS
     patience = this.wait_s
     for number in range(ROUNDS):
@@ -187,6 +195,11 @@ def _poll(this: Pass, report: Report, kinds: Iterable[Kind], *, first: bool, pat
 def _poll_once(this: Pass, report: Report, kind: Kind, patience: float) -> tuple[Polled | None, float | None]:
     """Return what a poll brought, or how long to wait before the next try; neither, if the trouble is now in the report."""
     on = this.on
+
+    def on_page(told: Polled) -> None:
+        this.on_poll(kind, told)
+        _heed(this)
+
     try:
         polled = poll(
             kind,
@@ -195,7 +208,7 @@ def _poll_once(this: Pass, report: Report, kind: Kind, patience: float) -> tuple
             mapping=on.mapping,
             names=on.names,
             now=on.now,
-            on_page=lambda told: this.on_poll(kind, told),
+            on_page=on_page,
         )
     except errors.Transient as error:
         wait = error.retry_after_s if isinstance(error, errors.Throttled) else None
@@ -206,10 +219,17 @@ def _poll_once(this: Pass, report: Report, kind: Kind, patience: float) -> tuple
     return polled, None
 
 
+def _heed(this: Pass) -> None:
+    """End the pass between two pages or batches if somebody wants it to end."""
+    if this.stopping():
+        raise Interrupted
+
+
 def _apply(this: Pass, report: Report, patience: float) -> tuple[set[System], float]:
     """Apply until nothing is due, waiting for what falls due within our patience; return which sides were written."""
     on, wrote, busy_s = this.on, set(), 0.0
     while True:
+        _heed(this)
         told = apply.apply_people(on)
         told.add(skips.apply_tasks(on))
         report.tally.add(told)

@@ -39,6 +39,8 @@ class _World:
     steps: dict[int, Snapshot]
     links: dict[int, Link]
     people: dict[int, Link]
+    prospects: dict[int, Snapshot]
+    persons: dict[int, Snapshot]
     written: dict[int, Snapshot]
 
 
@@ -112,13 +114,17 @@ def _load(db: sa.Connection, ids: Sequence[int]) -> _World:
     states = mirror.load(db, Kind.STATE, _ids(found, "sequenceState"))
     known = links.load(db, Kind.TASK, ids)
     around = [*found.values(), *states.values()]
+    prospects = _related(around, "prospect")
+    people = links.load(db, Kind.PROSPECT, prospects)
     return _World(
         tasks=found,
         states=states,
         sequences=mirror.load(db, Kind.SEQUENCE, _related(around, "sequence")),
         steps=mirror.load(db, Kind.STEP, _related(around, "sequenceStep")),
         links=known,
-        people=links.load(db, Kind.PROSPECT, _related(around, "prospect")),
+        people=people,
+        prospects=mirror.load(db, Kind.PROSPECT, prospects),
+        persons=mirror.load(db, Kind.PERSON, [link.crm_id for link in people.values()]),
         written=mirror.load(db, Kind.CRM_TASK, [link.crm_id for link in known.values()]),
     )
 
@@ -160,7 +166,8 @@ def _case(on: Applier, change: Change, world: _World, gone: set[int], *, blocked
     if blocked or person is None or person.gone:
         case.standing = Standing.WAITING if link is None else None
         return case
-    if not on.permit.to_crm:
+    prospect = world.prospects.get(person.outreach_id)
+    if not on.permit.to(person.outreach_id, world.persons.get(person.crm_id), prospect).to_crm:
         case.standing = Standing.KEPT
         return case
     written = world.written.get(link.crm_id) if link else None
