@@ -1,4 +1,4 @@
-"""The mapping's YAML: its shape, its schema, and every problem with file:line:column and, where one is near, a better word."""
+"""The mapping's file: its shape, its schema, and every problem with file:line:column and, if one is near, a better word."""
 
 from __future__ import annotations
 
@@ -6,27 +6,25 @@ import difflib
 import hashlib
 import json
 import re
-from dataclasses import dataclass
+import string
+from dataclasses import fields, is_dataclass, replace
 from datetime import date
 from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import pydantic
-from ruamel.yaml import YAML
-from ruamel.yaml.comments import CommentedMap, CommentedSeq
-from ruamel.yaml.error import MarkedYAMLError
-from ruamel.yaml.tokens import AliasToken, AnchorToken
 
-from worker.core import mapping
+from worker.core import mapping, yaml_tree
 from worker.core.mapping import Computed, Direction, Winner
 from worker.core.states import Label
 from worker.core.transforms import Compare, split_path
+from worker.core.yaml_tree import MappingInvalid, Problem, place
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-LARGEST_BYTES = 256 * 1024
-DEEPEST = 12
+PLACEHOLDERS = frozenset({"action", "sequence", "step"})
+NO_EMAIL = "no_email_soliciting"
 NEAREST_FLOOR = 20
 """Below this many people the brake on deletions never trips (contract, section 5)."""
 
@@ -34,8 +32,8 @@ ATTRIBUTES = frozenset(
     "addedAt addressCity addressCountry addressState addressStreet addressStreet2 addressZip angelListUrl availableAt "
     "campaignName company dateOfBirth degree eventName externalId externalOwner externalSource facebookUrl firstName "
     "gender githubUrl githubUsername googlePlusUrl graduationDate jobStartDate lastName linkedInConnections linkedInId "
-    "linkedInUrl middleName nickname occupation personalNote1 personalNote2 preferredContact quoraUrl region school score "
-    "source specialties stackOverflowId stackOverflowUrl tags timeZone title twitterUrl twitterUsername websiteUrl1 "
+    "linkedInUrl middleName nickname occupation personalNote1 personalNote2 preferredContact quoraUrl region school "
+    "score source specialties stackOverflowId stackOverflowUrl tags timeZone title twitterUrl twitterUsername websiteUrl1 "
     "websiteUrl2 websiteUrl3".split()
 ) | {f"custom{n}" for n in range(1, 151)}
 """Prospect attributes that can be written (facts, outreach-openapi prospectAttributes), the opt-outs apart."""
@@ -44,24 +42,6 @@ READ_ONLY = frozenset(
     "touchedAt updatedAt".split()
 )
 LISTS = frozenset({"emails", "homePhones", "mobilePhones", "otherPhones", "voipPhones", "workPhones"})
-
-
-@dataclass(frozen=True, slots=True, order=True)
-class Problem:
-    """One thing wrong, and where: line and column count from 1."""
-
-    line: int
-    column: int
-    words: str
-
-
-class MappingInvalid(ValueError):
-    """The text is no mapping; ``problems`` holds every reason."""
-
-    def __init__(self, name: str, problems: Sequence[Problem]) -> None:
-        """Keep them sorted by place."""
-        self.problems = sorted(problems)
-        super().__init__("\n".join(f"{name}:{p.line}:{p.column}: {p.words}" for p in self.problems))
 
 
 class _Section(pydantic.BaseModel):
@@ -94,6 +74,8 @@ class TaskSection(_Section):
     skipped_when: list[mapping.SkipSignal] = list(mapping.SkipSignal)
 
 
+__all__ = ["MappingInvalid", "Problem", "load", "schema"]
+
 RolledUp = Literal["active", "paused", "pending", "failed", "bounced", "disabled", "finished"]
 DEFAULT_WORDS: dict[str, Label] = {label.value: label for label in Label if label is not Label.NOT_ACTIVE}
 
@@ -125,9 +107,9 @@ def schema() -> str:
 
 def load(text: str, name: str = "mapping") -> mapping.Mapping:
     """Return the mapping that ``text`` holds; raise :class:`MappingInvalid` with every problem in it."""
-    tree = _parse(text, name)
+    tree = yaml_tree.parse(text, name)
     try:
-        document = Document.model_validate(_plain(tree))
+        document = Document.model_validate(yaml_tree.plain(tree))
     except pydantic.ValidationError as invalid:
         problems = [problem for error in invalid.errors() for problem in _problems(tree, error)]
         raise MappingInvalid(name, problems) from None
@@ -137,89 +119,45 @@ def load(text: str, name: str = "mapping") -> mapping.Mapping:
     return _mapping(document)
 
 
-def _parse(text: str, name: str) -> Any:  # noqa: ANN401 - a YAML tree is anything until it is checked
-    if len(text.encode()) > LARGEST_BYTES:
-        raise MappingInvalid(name, [Problem(1, 1, f"larger than {LARGEST_BYTES // 1024} KB")])
-    try:
-        depth = 0
-        for token in YAML().scan(text):
-            if isinstance(token, AliasToken | AnchorToken):
-                at = token.start_mark
-                words = "aliases (& and *) are not used here: write the value out"
-                raise MappingInvalid(name, [Problem(at.line + 1, at.column + 1, words)])
-            opened = type(token).__name__
-            depth += opened.endswith("StartToken") - opened.endswith("EndToken")
-            if depth > DEEPEST:
-                raise MappingInvalid(name, [Problem(token.start_mark.line + 1, 1, "nested too deep")])
-        tree = YAML().load(text)
-    except MarkedYAMLError as broken:
-        at = broken.problem_mark or broken.context_mark
-        words = " ".join(str(broken.problem or broken.context).split())
-        raise MappingInvalid(name, [Problem(at.line + 1 if at else 1, at.column + 1 if at else 1, words)]) from None
-    if not isinstance(tree, dict):
-        raise MappingInvalid(
-            name, [Problem(1, 1, "empty, or no mapping: start from the output of `outbook mapping init`")]
-        )
-    return tree
-
-
-def _plain(node: Any) -> Any:  # noqa: ANN401 - see _parse
-    if isinstance(node, dict):
-        return {key: _plain(value) for key, value in node.items()}
-    if isinstance(node, list):
-        return [_plain(value) for value in node]
-    return node
-
-
-def _place(tree: Any, path: Sequence[Any], *, key: bool = False) -> tuple[int, int]:  # noqa: ANN401 - see _parse
-    """Return line and column of the value at ``path``, or of the nearest node above it that the file holds."""
-    place, node = (1, 1), tree
-    for depth, part in enumerate(path):
-        if not isinstance(node, CommentedMap | CommentedSeq) or (
-            part not in node if isinstance(node, dict) else not 0 <= part < len(node)
-        ):
-            break
-        if isinstance(node, CommentedMap):
-            spot = node.lc.key(part) if key and depth == len(path) - 1 else node.lc.value(part)
-        else:
-            spot = node.lc.item(part)
-        place, node = (spot[0] + 1, spot[1] + 1), node[part]
-    return place
-
-
 def _near(word: object, words: Sequence[str]) -> str:
     found = difflib.get_close_matches(str(word), words, n=1, cutoff=0.6)
     return f", did you mean '{found[0]}'?" if found else ""
 
 
-def _problems(tree: Any, error: Any) -> Iterator[Problem]:  # noqa: ANN401 - see _parse
+def _problems(tree: Any, error: Any) -> Iterator[Problem]:  # noqa: ANN401 - see yaml_tree.parse
     """Turn one finding of the validator into words for a person who has never heard of types."""
-    path = [part for part in error["loc"] if part != "[key]" and not str(part).startswith(("list[", "literal["))]
+    path = [part for part in error["loc"] if part != "[key]"]
+    if path[0] == "roll_up":  # the validator names the branches of a choice as well
+        path = [part for part in path if not str(part).startswith(("list[", "literal["))]
     kind, context = error["type"], error.get("ctx", {})
     if kind == "extra_forbidden":
-        at = _place(tree, path, key=True)
+        at = place(tree, path, key=True)
         yield Problem(*at, f"unknown key '{path[-1]}'{_near(path[-1], _keys_beside(path))}")
     elif kind == "missing":
-        yield Problem(*_place(tree, path[:-1]), f"'{path[-1]}' is missing")
+        yield Problem(*place(tree, path[:-1]), f"'{path[-1]}' is missing")
     elif kind in {"enum", "literal_error"}:
         allowed = re.findall(r"'([^']*)'", str(context.get("expected", ""))) or ["1"]
         is_key = error["loc"][-1] == "[key]"
         given = error["input"]
         if isinstance(given, list) and path == ["roll_up"]:
             return  # the list is told off item by item
-        words = f"'{given}' is not one of {', '.join(allowed)}{_near(given, allowed)}"
-        yield Problem(*_place(tree, path, key=is_key), words)
+        hint = ": write it without quotes" if given in allowed else _near(given, allowed)
+        words = f"'{given}' is not one of {', '.join(allowed)}{hint}"
+        yield Problem(*place(tree, path, key=is_key), words)
     else:
-        yield Problem(*_place(tree, path), _plain_words(kind, error))
+        is_key = kind == "invalid_key" or error["loc"][-1] == "[key]"
+        yield Problem(*place(tree, path, key=is_key), _plain_words(kind, error))
 
 
 def _plain_words(kind: str, error: Any) -> str:  # noqa: ANN401 - pydantic's own dict
     given = error["input"]
+    if kind == "string_type" and given is None:
+        return "must not be empty"
     if kind == "string_pattern_mismatch":
         return f"'{given}' is neither a share such as 2% nor none"
     if kind in {"string_too_short", "too_short"}:
         return "must not be empty"
-    if kind == "string_type":
+    if kind in {"string_type", "invalid_key"}:
         return f"a text is wanted here, not {given!r}: put it in quotes"
     if kind in {"dict_type", "model_type", "model_attributes_type"}:
         return "indented lines of `key: value` are wanted here"
@@ -241,33 +179,59 @@ def _keys_beside(path: Sequence[Any]) -> list[str]:
     return list(model.model_fields)
 
 
-def _contradictions(tree: Any, document: Document) -> Iterator[Problem]:  # noqa: ANN401 - see _parse
+def _contradictions(tree: Any, document: Document) -> Iterator[Problem]:  # noqa: ANN401 - see yaml_tree.parse
     """Find what is well formed but makes no sense."""
     try:
         ZoneInfo(document.timezone)
-    except (ZoneInfoNotFoundError, ValueError):
+    except (ZoneInfoNotFoundError, ValueError, OSError):  # OSError: the name of a directory, such as Europe
         words = f"'{document.timezone}' is no time zone: write a name like Europe/London, or UTC"
-        yield Problem(*_place(tree, ["timezone"]), words)
+        yield Problem(*place(tree, ["timezone"]), words)
+    yield from _in_fields(tree, document)
+    yield from _in_labels(tree, document)
+    if not _is_template(document.task.name):
+        words = "only {action}, {sequence} and {step} can stand in braces here"
+        yield Problem(*place(tree, ["task", "name"]), words)
+
+
+def _in_fields(tree: Any, document: Document) -> Iterator[Problem]:  # noqa: ANN401 - see yaml_tree.parse
     for crm, line in document.fields.items():
-        yield from (Problem(*_place(tree, ["fields", crm, key]), words) for key, words in _line_problems(line))
-    if not any(line.outbook is Computed.PROSPECT_ID for line in document.fields.values()):
+        yield from (Problem(*place(tree, ["fields", crm, key]), words) for key, words in _line_problems(line))
+        if not crm.strip():
+            yield Problem(*place(tree, ["fields", crm], key=True), "must not be empty")
+    worked_out = {line.outbook for line in document.fields.values()}
+    if Computed.PROSPECT_ID not in worked_out:
         words = f"no field holds `outbook: {Computed.PROSPECT_ID}`; one must, for it is the link that survives"
-        yield Problem(*_place(tree, ["fields"], key=True), words)
+        yield Problem(*place(tree, ["fields"], key=True), words)
+    if Computed.OPTED_OUT not in worked_out and NO_EMAIL in document.fields:
+        words = "this field holds the opt-out: {outbook: opted_out, direction: both}"
+        yield Problem(*place(tree, ["fields", NO_EMAIL], key=True), words)
     yield from _twice(tree, document)
+
+
+def _in_labels(tree: Any, document: Document) -> Iterator[Problem]:  # noqa: ANN401 - see yaml_tree.parse
     for label in Label:
         if label not in document.labels:
-            yield Problem(*_place(tree, ["labels"], key=True), f"the label '{label}' is missing")
+            yield Problem(*place(tree, ["labels"], key=True), f"the label '{label}' is missing")
+        elif not document.labels[label].strip():
+            yield Problem(*place(tree, ["labels", label.value]), "must not be empty")
     yield from _doubles(tree, ["labels"], [(label, text) for label, text in document.labels.items()])
+    for word, meant in document.states.items():
+        if meant is Label.NOT_ACTIVE:
+            words = f"'{meant}' is for people in no sequence: no state can mean it"
+            yield Problem(*place(tree, ["states", word]), words)
     if isinstance(document.roll_up, list):
         yield from _doubles(tree, ["roll_up"], list(enumerate(document.roll_up)))
         for label in mapping.ROLLED_UP:
             if label.value not in document.roll_up:
-                yield Problem(*_place(tree, ["roll_up"]), f"'{label}' is missing from the order")
+                yield Problem(*place(tree, ["roll_up"]), f"'{label}' is missing from the order")
+
+
+def _is_template(text: str) -> bool:
     try:
-        document.task.name.format(action="", sequence="", step="")
-    except (KeyError, IndexError, ValueError):
-        words = "only {action}, {sequence} and {step} can stand in braces here"
-        yield Problem(*_place(tree, ["task", "name"]), words)
+        parts = list(string.Formatter().parse(text))
+    except ValueError:
+        return False
+    return all(name in PLACEHOLDERS and not form and not turned for _, name, form, turned in parts if name is not None)
 
 
 def _line_problems(line: FieldLine) -> Iterator[tuple[str, str]]:
@@ -277,48 +241,56 @@ def _line_problems(line: FieldLine) -> Iterator[tuple[str, str]]:
         wanted = Direction.BOTH if line.outbook is Computed.OPTED_OUT else Direction.TO_CRM
         if line.direction is not wanted:
             yield "direction", f"`outbook: {line.outbook}` goes {wanted}"
-    if line.outreach is None:
-        return
-    name, index = split_path(line.outreach)
+    if line.outreach is not None:
+        yield from (("outreach", words) for words in _path_problems(line.outreach, line.direction))
+
+
+def _path_problems(path: str, direction: Direction) -> Iterator[str]:
+    name, index = split_path(path)
     if name in LISTS:
         if index is None:
-            yield "outreach", f"'{name}' is a list: write {name}[0] for its first element"
+            yield f"'{name}' is a list: write {name}[0] for its first element"
+    elif index is not None:
+        yield f"'{name}' is no list: write it without [{index}]"
+    elif name in mapping.OPT_OUT_ATTRIBUTES:
+        yield "opt-outs travel by `outbook: opted_out`, which goes both ways"
+    elif name == "tags" and direction is not Direction.TO_CRM:
+        yield "'tags' is a list that the CRM shows as one text: its direction is to_crm"
     elif name in READ_ONLY:
-        if line.direction is not Direction.TO_CRM:
-            yield "outreach", f"'{name}' cannot be written in Outreach: its direction is to_crm"
+        if direction is not Direction.TO_CRM:
+            yield f"'{name}' cannot be written in Outreach: its direction is to_crm"
     elif name not in ATTRIBUTES:
         known = sorted(ATTRIBUTES | READ_ONLY | {f"{each}[0]" for each in LISTS})
-        yield "outreach", f"Outreach has no '{line.outreach}'{_near(line.outreach, known)}"
+        yield f"Outreach has no '{path}'{_near(path, known)}"
 
 
-def _twice(tree: Any, document: Document) -> Iterator[Problem]:  # noqa: ANN401 - see _parse
+def _twice(tree: Any, document: Document) -> Iterator[Problem]:  # noqa: ANN401 - see yaml_tree.parse
     seen: dict[tuple[str | None, str | None], str] = {}
     for crm, line in document.fields.items():
         source = (line.outreach, line.outbook)
         if source in seen and (line.outbook or line.direction is not Direction.TO_CRM):
             words = f"'{line.outreach or line.outbook}' is already used by {seen[source]}"
-            yield Problem(*_place(tree, ["fields", crm], key=True), words)
+            yield Problem(*place(tree, ["fields", crm], key=True), words)
         seen.setdefault(source, crm)
 
 
-def _doubles(tree: Any, path: list[Any], items: Sequence[tuple[Any, str]]) -> Iterator[Problem]:  # noqa: ANN401 - see _parse
+def _doubles(tree: Any, path: list[Any], items: Sequence[tuple[Any, str]]) -> Iterator[Problem]:  # noqa: ANN401 - see yaml_tree.parse
     seen: set[str] = set()
     for key, text in items:
         if text in seen:
-            yield Problem(*_place(tree, [*path, getattr(key, "value", key)]), f"'{text}' occurs twice")
+            yield Problem(*place(tree, [*path, getattr(key, "value", key)]), f"'{text}' occurs twice")
         seen.add(text)
 
 
 def _mapping(document: Document) -> mapping.Mapping:
-    meaning = json.dumps(document.model_dump(mode="json"), sort_keys=True, ensure_ascii=False)
-    fields = dict(document.fields)
-    if not any(line.outbook is Computed.OPTED_OUT for line in fields.values()):
+    told = dict(document.fields)
+    if not any(line.outbook is Computed.OPTED_OUT for line in told.values()):
         # An opt-out reaches the CRM whatever the file forgets.
-        fields["no_email_soliciting"] = FieldLine(outbook=Computed.OPTED_OUT, direction=Direction.BOTH)
-    lines = tuple(_field(crm, line, document.on_conflict) for crm, line in fields.items())
+        told[NO_EMAIL] = FieldLine(outbook=Computed.OPTED_OUT, direction=Direction.BOTH)
+    lines = tuple(_field(crm, line, document.on_conflict) for crm, line in told.items())
     brake = document.brakes.deleted_people
-    return mapping.Mapping(
-        version="sha256:" + hashlib.sha256(meaning.encode()).hexdigest(),
+    unnamed = mapping.Mapping(
+        version="",
         timezone=ZoneInfo(document.timezone),
         create_people=document.create_people,
         on_crm_delete=document.on_crm_delete,
@@ -338,6 +310,19 @@ def _mapping(document: Document) -> mapping.Mapping:
         ),
         by_crm={line.crm: line for line in lines},
     )
+    meaning = json.dumps(_meaning(replace(unnamed, fields=())), sort_keys=True, ensure_ascii=False)
+    return replace(unnamed, version="sha256:" + hashlib.sha256(meaning.encode()).hexdigest())
+
+
+def _meaning(value: object) -> object:
+    """Return what a value means, as JSON can hold it; what has no order in it is sorted."""
+    if is_dataclass(value):
+        return {field.name: _meaning(getattr(value, field.name)) for field in fields(value)}
+    if isinstance(value, dict):
+        return {str(key): _meaning(item) for key, item in value.items()}
+    if isinstance(value, frozenset):
+        return sorted(str(item) for item in value)
+    return [_meaning(item) for item in value] if isinstance(value, tuple) else str(value)
 
 
 def _field(crm: str, line: FieldLine, on_conflict: Winner) -> mapping.Field:
