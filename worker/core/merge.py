@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Sides:
-    """One field seen four ways: both halves of the shadow, and both sides now. Outreach's are in Outreach's own form."""
+    """One field seen four ways: both halves of the shadow, and both sides now; Outreach's in Outreach's own form."""
 
     outreach_then: Value | Absent
     crm_then: Value | Absent
@@ -43,6 +43,8 @@ def merge(field: Field, sides: Sides, first_sight: FirstSight) -> Merged:
     if isinstance(sides.crm, Absent):
         return Merged(why="the CRM did not tell a value")
     if field.direction is Direction.TO_OUTREACH:
+        if isinstance(sides.outreach, Absent) and field.outreach != field.attribute:
+            return Merged(why="Outreach did not tell the list, whose other elements are to stay")
         return _mirrored(_one_way(field, _swap(sides)))
     return _two_way(field, sides, first_sight)
 
@@ -59,7 +61,8 @@ def _one_way(field: Field, sides: Sides) -> Merged:
     """The source (``outreach`` of ``sides``) rules; what the target made of its value on save is left alone."""
     if isinstance(sides.outreach, Absent):
         return Merged(why="the source did not tell a value")
-    wanted = transforms.to_crm(field.compare, sides.outreach)
+    convert = transforms.to_outreach if field.direction is Direction.TO_OUTREACH else transforms.to_crm
+    wanted = convert(field.compare, sides.outreach)
     if transforms.same(field.compare, wanted, sides.crm):
         return Merged()
     source_moved = not transforms.same(field.compare, sides.outreach_then, sides.outreach)
@@ -101,5 +104,5 @@ def _take(winner: Winner, field: Field, sides: Sides, why: str) -> Merged:
     if winner is Winner.OUTREACH and not isinstance(sides.outreach, Absent):
         return Merged(to_crm=transforms.to_crm(field.compare, sides.outreach), why=why)
     if winner is Winner.CRM and not isinstance(sides.crm, Absent):
-        return Merged(to_outreach=transforms.to_outreach(sides.crm), why=why)
+        return Merged(to_outreach=transforms.to_outreach(field.compare, sides.crm), why=why)
     return Merged(why=why)  # pragma: no cover - merge() has turned away what was not told

@@ -1,4 +1,4 @@
-"""Values: how one is read from a record, put into the other side's form, and compared. Every converter has its inverse."""
+"""Values: how one is read from a record, put into the other side's form, and compared."""
 
 from __future__ import annotations
 
@@ -39,9 +39,10 @@ class Compare(StrEnum):
 
 
 _ELEMENT = re.compile(r"^(?P<name>\w+)\[(?P<index>\d+)\]$")
-# C0 and C1 control characters but tab, newline and carriage return: no form field takes them, and some break a CRM's pages.
+# C0 and C1 control characters but tab, newline and carriage return: no form field takes them, and some break pages.
 _CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
 _TRUE = frozenset({"true", "t", "on", "1", "yes", "y"})
+_EXTENSION = re.compile(r"(?i)\s*(?:#|x|ext(?:n|ension)?)[.:]?\s*(\d+)$")
 _SHORTEST_NATIONAL = 7
 _LONGEST_COUNTRY_CODE = 3
 
@@ -68,15 +69,15 @@ def read(path: str, fields: Mapping[str, Value]) -> Value | Absent:
 def put(path: str, fields: Mapping[str, Value], value: Value) -> tuple[str, Value]:
     """Return the attribute to write, and its new value, so that ``path`` holds ``value``.
 
-    The other elements of an array all stay, in their order. A value that stands further back moves to the front; a blank
-    takes the element out.
+    The other elements of an array all stay, in their order. A value that stands further back moves to the front; a
+    blank takes the element out.
     """
     name, index = split_path(path)
     if index is None:
         return name, value
     held = fields.get(name)
-    items = [item for item in held if item != ""] if isinstance(held, list) else []
-    rest = items[:index] + items[index + 1 :]
+    items = held if isinstance(held, list) else []
+    rest = [item for place, item in enumerate(items) if place != index and not is_blank(item)]
     if is_blank(value):
         return name, rest
     rest = [item for item in rest if item.casefold() != str(value).casefold()]
@@ -119,9 +120,10 @@ def normal(compare: Compare, value: Value) -> Value:
     if compare is Compare.EMAIL:
         return text.casefold()
     if compare is Compare.PHONE:
-        return _digits(text)
+        digits, extension = _number(text)
+        return f"{digits}x{extension}" if digits and extension else digits or text
     if compare is Compare.INTEGER:
-        return int(float(text)) if re.fullmatch(r"-?\d+(\.0+)?", text) else text
+        return int(text.split(".")[0]) if re.fullmatch(r"-?\d{1,18}(\.0+)?", text) else text
     if compare is Compare.DATETIME:
         at = parse_time(text)
         return at.isoformat() if at else text
@@ -142,10 +144,17 @@ def to_crm(compare: Compare, value: Value) -> Value:
     return clean(value)
 
 
-def to_outreach(value: Value) -> Value:
+def to_outreach(compare: Compare, value: Value) -> Value:
     """Return a value of the CRM as it is written to Outreach; a blank becomes null."""
+    if compare is Compare.FLAG:
+        return flag(value)
     if is_blank(value):
         return None
+    if compare is Compare.DATETIME:
+        at = parse_time(value)
+        return at.isoformat(timespec="milliseconds").replace("+00:00", "Z") if at else value
+    if compare is Compare.INTEGER:
+        return normal(compare, value)
     return clean(value) if isinstance(value, str) else value
 
 
@@ -155,9 +164,16 @@ def crm_time(at: datetime) -> str:
 
 
 def parse_time(text: Value) -> datetime | None:
-    """Return the moment, aware UTC, from ISO 8601, the CRM's own format or epoch seconds; None if it is none of these."""
+    """Return the moment, aware UTC, from ISO 8601, the CRM's own format or epoch seconds; None if it is none."""
     if isinstance(text, bool) or text is None or isinstance(text, list):
         return None
+    try:
+        return _moment(text)
+    except (ValueError, OverflowError, OSError):  # a year that no calendar here reaches
+        return None
+
+
+def _moment(text: str | float) -> datetime:
     if isinstance(text, int | float) or re.fullmatch(r"\d{9,11}", text):
         return datetime.fromtimestamp(float(text), UTC)
     for form in ("%a %b %d %H:%M:%S UTC %Y", "%a %b %d %H:%M:%S GMT %Y", "%a %b %d %H:%M:%S %z %Y"):
@@ -166,10 +182,7 @@ def parse_time(text: Value) -> datetime | None:
         except ValueError:
             continue
         return at.astimezone(UTC) if at.tzinfo else at.replace(tzinfo=UTC)
-    try:
-        at = datetime.fromisoformat(text.strip())
-    except ValueError:
-        return None
+    at = datetime.fromisoformat(text.strip())
     return at.astimezone(UTC) if at.tzinfo else at.replace(tzinfo=UTC)
 
 
@@ -204,20 +217,28 @@ def addresses(snapshot: Snapshot, names: tuple[str, ...]) -> frozenset[str]:
     return frozenset(found)
 
 
-def _digits(text: str) -> str:
-    text = text.replace("(0)", "") if text.lstrip().startswith(("+", "00")) else text
-    return re.sub(r"\D", "", re.split(r"(?i)\s*(?:x|ext)\.?\s*", text)[0]).lstrip("0")
+def _international(text: str) -> bool:
+    return text.lstrip("( ").startswith(("+", "00"))
+
+
+def _number(text: str) -> tuple[str, str]:
+    """Return the digits of a phone number without what is dialled before it, and those of its extension."""
+    found = _EXTENSION.search(text)
+    main = text[: found.start()] if found else text
+    main = main.replace("(0)", "") if _international(main) else main
+    return re.sub(r"[^0-9]", "", main).lstrip("0"), found[1] if found else ""
 
 
 def _same_phone(left: str, right: str) -> bool:
-    """020 7946 0000 is +44 20 7946 0000: a number without country code equals one that ends in it."""
-    one, two = sorted((_digits(clean(left)), _digits(clean(right))), key=len)
-    if one == two:
-        return bool(one) or clean(left) == clean(right)
-    both_international = all(clean(text).startswith(("+", "00")) for text in (left, right))
-    return (
-        not both_international
+    """020 7946 0000 is +44 20 7946 0000: a number without country code equals one that has one and ends in it."""
+    short, long = sorted((clean(left), clean(right)), key=lambda text: len(_number(text)[0]))
+    (one, one_extension), (two, two_extension) = _number(short), _number(long)
+    if not one or one_extension != two_extension:
+        return short == long
+    return one == two or (
+        _international(long)
+        and not _international(short)
         and len(one) >= _SHORTEST_NATIONAL
-        and 0 < len(two) - len(one) <= _LONGEST_COUNTRY_CODE
+        and len(two) - len(one) <= _LONGEST_COUNTRY_CODE
         and two.endswith(one)
     )
