@@ -1,4 +1,4 @@
-"""How far a stream has been read: where a run begins, where the watermark goes at its end. Times are the server's own."""
+"""How far a stream has been read: where a run begins, where its watermark goes. Times are the server's own."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ def begin(watermark: datetime | None, polls: int) -> datetime | None:
 def advance(watermark: datetime | None, newest_seen: datetime | None, server_time: datetime) -> datetime | None:
     """Return the watermark after a run that was read to its end.
 
-    It never passes the server's own time less the safety margin, so that a record dated 2099 cannot blind the stream, and
-    never goes back.
+    It never passes the server's own time less the safety margin, so that a record dated 2099 cannot blind the stream,
+    and never goes back.
     """
     if newest_seen is None:
         return watermark

@@ -125,8 +125,8 @@ def decide(
 ) -> RetryAt | DeadLetter | Halted:
     """Return what to do with a change whose ``attempt``-th try (from 1) ended in ``error``.
 
-    ``jitter`` is a random number of [0, 1): full jitter, ``uniform(0, min(cap, base * 2**attempt))``. A vendor's own wait
-    goes before it. A transient error is retried for 72 hours, a record's fault never, anything unknown eight times.
+    ``jitter`` is a random number of [0, 1): full jitter, ``uniform(0, min(cap, base * 2**attempt))``. A vendor's own
+    wait goes before it. A transient error is retried for 72 hours, a record's fault never, anything unknown eight times.
     """
     if isinstance(error, Halt):
         return Halted(error.words)

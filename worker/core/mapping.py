@@ -1,4 +1,4 @@
-"""The mapping as values: which field agrees with which, who wins, what the labels are called. Read from YAML next door."""
+"""The mapping as values: which field agrees with which, who wins, what the labels are called. YAML is next door."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ STANDING = (
 
 
 class SkipSignal(StrEnum):
-    """A sign that an Outreach task was skipped. Outreach has no such state (facts, outreach-api 6.5): none is proven."""
+    """A sign that an Outreach task was skipped. Outreach knows no skipped state (facts, outreach-api 6.5)."""
 
     STATE_IS_SKIPPED = "state_is_skipped"
     AUTOSKIPPED = "autoskipped_without_completer"

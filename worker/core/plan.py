@@ -1,4 +1,4 @@
-"""What a person should look like on both sides, as data: decided once, here, for `sync`, `--dry-run` and the workers alike.
+"""What a person should look like on both sides, as data: decided once, here, for `sync`, `--dry-run` and the workers.
 
 Everything is handed in and nothing is changed: no clock, no I/O, no log.
 """
@@ -19,7 +19,7 @@ from worker.core.mapping import (
 )
 from worker.core.records import Shadow
 from worker.core.states import OptOut, Standing
-from worker.core.transforms import ABSENT, Absent
+from worker.core.transforms import ABSENT, Absent, Compare
 
 if TYPE_CHECKING:
     from collections.abc import Mapping as Dict
@@ -45,8 +45,9 @@ class Action(StrEnum):
 class PersonView:
     """All that is known of one prospect and its person, put together by ``sync`` from the mirror.
 
-    ``prospect`` is None once Outreach no longer has it. ``person`` is the linked person, perhaps a tombstone; ``former`` the
-    deleted one whose link a living person has just taken over. ``stopped`` names the CRM fields that the CRM lacks just now.
+    ``prospect`` is None once Outreach no longer has it. ``person`` is the linked person, perhaps a tombstone; ``former``
+    the deleted one whose link a living person has just taken over. ``stopped`` names the CRM fields that the CRM lacks
+    just now.
     """
 
     prospect_id: int
@@ -73,8 +74,8 @@ class Decision:
 class PersonPlan:
     """What to write where, and why.
 
-    ``crm`` are CRM fields, ``outreach`` attributes of the prospect. ``values`` are the computed values as they stand, by CRM
-    field. ``fault`` is the reason for which the record fails although the rest of it is written.
+    ``crm`` are CRM fields, ``outreach`` attributes of the prospect. ``values`` are the computed values as they stand, by
+    CRM field. ``fault`` is the reason for which the record fails although the rest of it is written.
     """
 
     action: Action
@@ -114,7 +115,7 @@ def opt_out_of(view: PersonView, mapping: Mapping) -> OptOut:
 
 
 def prospect_opted_out(fields: Dict[str, Value]) -> str | None:
-    """Return the attribute that says the prospect is opted out of e-mail (facts, outreach-api 6.4), None if none does."""
+    """Return the attribute that says the prospect is opted out of e-mail (facts, outreach-api 6.4), or None."""
     for name in ("optedOut", "emailOptedOut"):
         if transforms.flag(fields.get(name)):
             return name
@@ -137,7 +138,7 @@ def plan_person(view: PersonView, mapping: Mapping) -> PersonPlan:
     if view.prospect is None and mapping.on_outreach_delete is OnOutreachDelete.ASK and view.link:
         return replace(held(plan), why="the prospect was deleted in Outreach")
     if view.link and view.link.gone:
-        return replace(plan, action=Action.NOTHING, why="unlinked: it stays so", crm={}, outreach={}, fault=None)
+        return replace(held(plan), action=Action.NOTHING, why="unlinked: it stays so")
     if view.person is None:
         return _absent_person(view, mapping, plan)
     if view.person.deleted:
@@ -208,13 +209,16 @@ def _sides(view: PersonView, line: Field, values: Dict[str, Value]) -> merge.Sid
         source = values[line.crm]
     crm: Value | Absent = None if view.person is None else view.person.fields.get(line.crm, ABSENT)
     crm_then = shadow.crm.get(line.crm, ABSENT)
-    if view.link and view.person and view.person.version is not None and is_echo(view.person, view.link):
+    if view.person and view.person.deleted and (isinstance(crm, Absent) or transforms.is_blank(crm)):
+        # What a tombstone does not show was not emptied by anybody: it is filled again, and empties nothing elsewhere.
+        crm, crm_then = None, ABSENT
+    elif view.link and view.person and is_echo(view.person, view.link):
         crm_then = crm
     return merge.Sides(shadow.outreach.get(line.crm, ABSENT), crm_then, source, crm)
 
 
 def is_echo(person: Snapshot, link: Link) -> bool:
-    """Tell whether the person is as our own last write left it: what it holds is then what the CRM made of our values."""
+    """Tell whether the person is as our own last write left it: it then holds what the CRM made of our values."""
     return person.version is not None and person.version == link.written_version and person.ref.id == link.crm_id
 
 
@@ -222,6 +226,8 @@ def _absent_person(view: PersonView, mapping: Mapping, plan: PersonPlan) -> Pers
     quiet = replace(plan, crm={}, fault=None)
     if view.prospect is None:
         return replace(quiet, action=Action.NOTHING, why="neither side has it any more", outreach={})
+    if view.link:
+        return replace(held(plan), why=f"person {view.link.crm_id} is neither visible nor deleted in the CRM")
     reason = _not_created(view, mapping)
     if reason:
         return replace(quiet, action=Action.EXCLUDE, why=reason)
@@ -267,7 +273,9 @@ def _with_name(view: PersonView, mapping: Mapping, crm: Dict[str, Value]) -> dic
         return dict(crm)
     emails = view.prospect.fields.get("emails") if view.prospect else None
     first = next((text for text in emails if transforms.address(text)), None) if isinstance(emails, list) else None
-    return {**crm, named.get("lastName", named.get("firstName", "name")): first}
+    wanted = (named.get("lastName"), named.get("firstName"))
+    chosen = next((name for name in wanted if name and name not in view.stopped), "name")
+    return {**crm, chosen: transforms.to_crm(Compare.TEXT, first)}
 
 
 def agreed(

@@ -1,4 +1,4 @@
-"""The nine labels: one prospect in one sequence → its label and the rule that decided; all its sequences → the person's.
+"""The nine labels: one prospect in one sequence → its label and the rule that decided; all of them → the person's.
 
 The rules are those of the contract, section 5, and are numbered as there.
 """
@@ -90,7 +90,8 @@ class Judged:
 class Standing:
     """What a person looks like over all sequences.
 
-    ``label`` is None when a state's word is not mapped (``unmapped``) and the person is not opted out: nothing is guessed.
+    ``label`` is None when a state's word is not mapped (``unmapped``) and the person is not opted out: nothing is
+    guessed.
     ``lines`` holds each sequence's verdict, sorted by name regardless of case, then by id.
     """
 
