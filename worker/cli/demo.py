@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import socket
 import sys
@@ -60,17 +61,16 @@ def demo(
     settings = _settings(data_dir)
     log_path = settings.data_dir / "demo.log"
     children = [*_simulators(settings, records), broker.child, *processes.processes(_environment(settings, broker.url))]
-    with log_path.open("w", encoding="utf-8") as log:
+    with log_path.open("w", encoding="utf-8") as log, Stopper() as stopper:
         supervisor = embedded.Supervisor(children, out=log)
-        failed = False
+        watch = _Watch(supervisor, stopper)
         try:
             console.print("starting both simulators, the broker, two workers and beat …")
-            with Stopper() as stopper:
-                supervisor.start()
-                failed = not _play(settings, supervisor, console, stopper)
-                if not (once or stopper.wanted()):
-                    console.print(_addresses(settings, log_path))
-                    supervisor.run(until=stopper.wanted)
+            supervisor.start()
+            failed = not _play(settings, watch, console)
+            if not once:
+                console.print(_addresses(settings, log_path))
+                watch.until(lambda: False, math.inf)
         finally:
             console.print("stopping …")
             supervisor.stop()
@@ -143,12 +143,11 @@ def _free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def _play(settings: config.Settings, supervisor: embedded.Supervisor, console: Console, stopper: Stopper) -> bool:
+def _play(settings: config.Settings, watch: _Watch, console: Console) -> bool:
     """Wait for the first pass, play the script, show the table; return whether all was seen."""
     with httpx.Client(timeout=30) as http:
         world = story.World(settings.outreach.base_url, settings.workbooks.base_url, http)
         began = time.monotonic()
-        watch = _Watch(supervisor, stopper)
         if not _first_pass(settings, watch, console):
             console.print(f"the first pass did not end within {FIRST_PASS_S:.0f} s")
             return False

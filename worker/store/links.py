@@ -75,6 +75,12 @@ def save(db: sa.Connection, kind: Kind, links: Sequence[Link], now: datetime) ->
     upsert(db, LINK, rows, key=("kind", "outreach_id"), update=changed)
 
 
+def part(db: sa.Connection, kind: Kind, outreach_ids: Iterable[int]) -> None:
+    """Forget links altogether, as if the two had never met."""
+    for part in chunks(sorted(set(outreach_ids))):
+        db.execute(sa.delete(LINK).where(LINK.c.kind == kind, LINK.c.outreach_id.in_(part)))
+
+
 def count(db: sa.Connection, kind: Kind) -> int:
     """Return how many living links there are."""
     query = sa.select(sa.func.count()).select_from(LINK).where(LINK.c.kind == kind, LINK.c.gone == sa.false())

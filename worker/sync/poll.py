@@ -74,7 +74,10 @@ def poll(
     until: datetime | None = None,
     on_page: Callable[[Polled], None] = lambda _: None,
 ) -> Polled:
-    """Read a stream to its end, or till the first page after ``until``. Raise :class:`errors.Transient` or :class:`errors.Halt`, with what was read kept."""
+    """Read a stream to its end, or till the first page after ``until``.
+
+    Raise :class:`errors.Transient` or :class:`errors.Halt`, with what was read kept.
+    """
     with store.write() as db:
         reading = cursors.lease(db, stream, now())
     if reading is None:
