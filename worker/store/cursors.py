@@ -22,6 +22,8 @@ LEASE = timedelta(seconds=15)
 STREAMS = (Kind.SEQUENCE, Kind.STEP, Kind.PROSPECT, Kind.STATE, Kind.PERSON, Kind.TASK, Kind.CRM_TASK)
 """The order of a pass."""
 
+_NO_RUN: dict[str, Any] = {"next_link": None, "place_at": None, "place_id": None, "run_began": None, "run_newest": None}
+
 
 @dataclass(frozen=True, slots=True)
 class Reading:
@@ -83,11 +85,7 @@ def finish(db: sa.Connection, reading: Reading, *, watermark: datetime | None, n
         "watermark": watermark,
         "primed_at": sa.func.coalesce(CURSOR.c.primed_at, sa.literal(now, CURSOR.c.primed_at.type)),
         "polls": CURSOR.c.polls + 1,
-        "next_link": None,
-        "place_at": None,
-        "place_id": None,
-        "run_began": None,
-        "run_newest": None,
+        **_NO_RUN,
         "lease_until": None,
         "polled_at": now,
         "trouble": None,
@@ -99,15 +97,19 @@ def leave(db: sa.Connection, reading: Reading, trouble: str, *, restart: bool = 
     """Give the lease up after a fault; the run goes on from its last page, or with ``restart`` from the watermark."""
     values: dict[str, Any] = {"lease_until": None, "trouble": trouble}
     if restart:
-        values |= {"next_link": None, "place_at": None, "place_id": None, "run_began": None, "run_newest": None}
+        values |= _NO_RUN
     db.execute(
         sa.update(CURSOR).where(CURSOR.c.stream == reading.stream, CURSOR.c.fence == reading.fence).values(**values)
     )
 
 
 def rewind(db: sa.Connection) -> None:
-    """Forget how far every stream has been read; what is primed stays primed, for the mirror is still there."""
-    db.execute(sa.update(CURSOR).values(watermark=None, next_link=None, place_at=None, place_id=None, run_began=None))
+    """Forget how far every stream has been read; what is primed stays primed, for the mirror is still there.
+
+    Whoever is reading one just now loses its lease, or the end of that run would bring the old watermark back.
+    """
+    fresh = {"watermark": None, "lease_until": None, "fence": CURSOR.c.fence + 1}
+    db.execute(sa.update(CURSOR).values(**fresh, **_NO_RUN))
 
 
 def unprimed(db: sa.Connection) -> set[Kind]:
