@@ -8,7 +8,7 @@ import pytest
 import sqlalchemy as sa
 
 from tests.store.makers import NOW, keep, later, seen
-from worker.core.records import Kind, Ref, Snapshot
+from worker.core.records import Kind, Ref, Snapshot, Value
 from worker.store import database, mirror
 
 
@@ -45,7 +45,7 @@ def writes(store: database.Store, kind: Kind, *ones: mirror.Seen) -> int:
 
 def test_what_is_kept_comes_back_as_it_was(store: database.Store) -> None:
     """Every part of a snapshot survives: values of all types, relations, time, version and tombstone."""
-    fields = {"a": "é – x", "b": 7, "c": None, "d": True, "e": ["x", "y"], "f": ""}
+    fields: dict[str, Value] = {"a": "é – x", "b": 7, "c": None, "d": True, "e": ["x", "y"], "f": ""}
     relations: dict[str, int | None] = {"prospect": 5, "sequence": None}
     snapshot = Snapshot(Ref(Kind.STATE, 2**40), fields, later(0.25), 3, deleted=True, relations=relations)
     keep(store, Kind.STATE, mirror.Seen(snapshot, "f"))

@@ -17,6 +17,7 @@ from worker.sync import run
 from worker.sync.case import Permit
 
 CHANGES, UNFINISHED = 2, 3
+SHOWN = 20
 
 
 class Way(StrEnum):
@@ -62,8 +63,11 @@ def sync(
         sys.stdout.write(json.dumps(report.as_json(), ensure_ascii=False) + "\n")
     else:
         say_report(report)
-    for trouble in report.troubles:
-        sys.stderr.write(f"outbook: {trouble}\n")
+    told = [*report.troubles, *report.waiting]
+    for line in told[:SHOWN]:
+        sys.stderr.write(f"outbook: {line}\n")
+    if len(told) > SHOWN:
+        sys.stderr.write(f"outbook: and {len(told) - SHOWN} more; `outbook held list` shows what waits for a person\n")
     code = exit_code(report)
     if code:
         raise typer.Exit(code)

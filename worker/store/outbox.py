@@ -376,6 +376,23 @@ def count(db: sa.Connection, now: datetime) -> Counts:
     )
 
 
+def dead_letters(db: sa.Connection) -> list[tuple[str, int]]:
+    """Return the causes of dead letters, each with how many records failed of it, the most first."""
+    query = sa.select(CHANGE.c.error, sa.func.count().label("records")).where(CHANGE.c.state == Standing.DEAD)
+    rows = db.execute(query.group_by(CHANGE.c.error).order_by(sa.func.count().desc(), CHANGE.c.error))
+    return [(str(row.error), row.records) for row in rows]
+
+
+def put_off(db: sa.Connection) -> list[tuple[str, int]]:
+    """Return why changes wait for their next try, each with how many do."""
+    query = sa.select(CHANGE.c.error, sa.func.count().label("records")).where(
+        CHANGE.c.state == Standing.DUE, CHANGE.c.error.is_not(None)
+    )
+    return [
+        (str(row.error), row.records) for row in db.execute(query.group_by(CHANGE.c.error).order_by(CHANGE.c.error))
+    ]
+
+
 def due_ids(db: sa.Connection, kind: Kind, now: datetime) -> list[int]:
     """Return the ids of records whose change could be claimed now."""
     query = sa.select(CHANGE.c.record_id).where(CHANGE.c.kind == kind, CHANGE.c.state == Standing.DUE)

@@ -219,7 +219,8 @@ def _by_time(reading: Reading) -> tuple[list[tuple[str, str, str]], str]:
         at = transforms.crm_time(since) if since else ""
         return [("updated_at", "ge", at), *either], "1 AND (2 OR 3)"
     at = transforms.crm_time(reading.place_at)
-    here = [("updated_at", "gt", at), ("updated_at", "eq", at), ("id", "gt", str(reading.place_id))]
+    # Not `_start`: rows that change meanwhile leave the second and would shift others past it (docs: offset paging skips rows).
+    here = [("updated_at", "gt", at), ("updated_at", "ge", at), ("id", "gt", str(reading.place_id))]
     return [*here, *either], "(1 OR (2 AND 3)) AND (4 OR 5)"
 
 

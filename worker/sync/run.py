@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from datetime import datetime
 
+    import sqlalchemy as sa
+
     from worker.sync.case import Applier
     from worker.sync.poll import Polled
 
@@ -50,6 +52,7 @@ class Report:
     excluded: int = 0
     calls: dict[str, int] = field(default_factory=dict)
     troubles: list[str] = field(default_factory=list)
+    waiting: list[str] = field(default_factory=list)
     halt: errors.Halt | None = None
     would_write: list[dict[str, Any]] | None = None
 
@@ -143,8 +146,16 @@ def run(this: Pass) -> Report:
         with on.store.write() as db:
             report.counts = outbox.count(db, on.now())
             report.excluded = links.excluded(db)
+            report.waiting = _waiting(db)
             runs.end(db, report.run_id, on.now(), report.as_json())
     return report
+
+
+def _waiting(db: sa.Connection) -> list[str]:
+    """Return in words what is held, failed or put off, by cause: ids and vendors' words, nothing personal."""
+    told = [f"held: {row.words}" for row in outbox.holds(db)]
+    told += [f"failed, {count} of them: {words}" for words, count in outbox.dead_letters(db)]
+    return told + [f"put off, {count} of them: {words}" for words, count in outbox.put_off(db)]
 
 
 def _settle(this: Pass, report: Report) -> None:
