@@ -23,7 +23,7 @@ from worker import bootstrap, config
 from worker.app import app
 from worker.core import errors
 from worker.core.records import Kind
-from worker.store import outbox
+from worker.store import backlog, outbox
 from worker.store.outbox import Lane
 from worker.sync import apply, fields, skips
 from worker.sync.poll import poll as poll_stream
@@ -122,7 +122,7 @@ def sweep() -> None:
     """Ring for whatever is due: messages may have been lost, retries have come due, leases run out."""
     on = runtime()
     with on.store.read() as db:
-        due = outbox.claimable(db, bootstrap.now())
+        due = backlog.claimable(db, bootstrap.now())
     if due.get(Lane.OPT_OUT):
         ring("outbook.opt_outs")
     for _ in range(min(RINGS, -(-sum(due.values()) // outbox.BATCH))):

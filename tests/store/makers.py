@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 from worker.core import records
 from worker.core.records import Kind, Ref, Snapshot, Value
-from worker.store import database, mirror, outbox
+from worker.store import backlog, database, mirror, outbox
 from worker.store.outbox import Change, Lane
 
 NOW = datetime(2026, 11, 20, 9, 0, 0, tzinfo=UTC)
@@ -60,10 +60,10 @@ def claimed(
         return outbox.claim(db, kind, now=later(at), lanes=lanes, limit=limit)
 
 
-def counts(store: database.Store, at: float = 0) -> outbox.Counts:
+def counts(store: database.Store, at: float = 0) -> backlog.Counts:
     """Return how the outbox stands."""
     with store.read() as db:
-        return outbox.count(db, later(at))
+        return backlog.count(db, later(at))
 
 
 def ids(changes: Iterable[Change]) -> list[int]:

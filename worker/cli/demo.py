@@ -20,7 +20,7 @@ from rich.table import Table
 from worker import bootstrap, config, embedded
 from worker.cli import processes, story
 from worker.cli.stopper import Stopper
-from worker.store import cursors, database, outbox, upgrade
+from worker.store import backlog, cursors, database, upgrade
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -192,7 +192,7 @@ def _first_pass(settings: config.Settings, watch: _Watch, console: Console) -> b
             nonlocal most
             with store.read() as db:
                 left = cursors.unprimed(db)
-                counts = outbox.count(db, bootstrap.now())
+                counts = backlog.count(db, bootstrap.now())
             most = max(most, counts.due + counts.leased)
             bars.update(reading, completed=len(cursors.STREAMS) - len(left))
             bars.update(applying, total=most, completed=most - counts.due - counts.leased)

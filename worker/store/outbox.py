@@ -114,7 +114,9 @@ def _columns(kind: Kind, record_id: sa.ColumnElement[Any], now: datetime) -> sa.
 
 def _insert_select(db: sa.Connection, query: sa.Select[Any]) -> int:
     names = list(_fresh(Kind.PROSPECT, 0, Lane.BULK, None))
-    return db.execute(_opening(db, sa.insert(CHANGE).from_select(names, query))).rowcount
+    # Without the option SQLAlchemy does not ask Postgres how many rows an INSERT wrote.
+    statement = _opening(db, sa.insert(CHANGE).from_select(names, query)).execution_options(preserve_rowcount=True)
+    return int(db.execute(statement).rowcount)
 
 
 def _fresh(kind: Kind, record_id: int, lane: Lane, now: datetime | None) -> dict[str, Any]:
@@ -249,9 +251,11 @@ def retry(db: sa.Connection, change: Change, *, at: datetime, error: str, counte
 
 
 def release(db: sa.Connection, changes: Sequence[Change], *, standing: Standing = Standing.DUE) -> None:
-    """Give rows back untouched."""
+    """Give rows back untouched, or set them aside; what an edit has reached meanwhile is due all the same."""
     if changes:
-        db.execute(sa.update(CHANGE).where(_ours(changes)).values(lease_until=None, state=standing.value))
+        read = sa.tuple_(CHANGE.c.id, CHANGE.c.generation).in_([(one.id, one.generation) for one in changes])
+        state = sa.case((read, standing.value), else_=Standing.DUE.value)
+        db.execute(sa.update(CHANGE).where(_ours(changes)).values(lease_until=None, state=state))
 
 
 def bury(db: sa.Connection, change: Change, error: str) -> bool:
@@ -268,11 +272,11 @@ def bury(db: sa.Connection, change: Change, error: str) -> bool:
 
 def hold(db: sa.Connection, change: Change, *, key: str, kind: str, words: str, now: datetime) -> None:
     """Let a change wait for a person under the entry ``key``."""
-    post_hold(db, key=key, kind=kind, words=words, now=now)
     values = {**_BLANK, "hold_key": key, "error": words}
-    held = sa.update(CHANGE).where(_mine(change), CHANGE.c.generation == change.generation)
-    if not db.execute(held.values(**values, state=Standing.HELD.value)).rowcount:
-        db.execute(sa.update(CHANGE).where(_mine(change)).values(**values))
+    read = CHANGE.c.generation == change.generation
+    held = sa.case((read, Standing.HELD.value), else_=Standing.DUE.value)
+    if db.execute(sa.update(CHANGE).where(_mine(change)).values(**values, state=held)).rowcount:
+        post_hold(db, key=key, kind=kind, words=words, now=now)
     if change.hold_key and change.hold_key != key:
         _unhook(db, change.hold_key)
 
@@ -305,104 +309,29 @@ def lift(db: sa.Connection, keys: Iterable[str], now: datetime) -> int:
 
 
 def wake_tasks(db: sa.Connection, prospect_ids: Sequence[int], now: datetime) -> None:
-    """Make due the tasks that waited for one of these prospects to have a person."""
+    """Make due the tasks that wait for one of these prospects to have a person, told by themselves or by their state."""
     for part in chunks(list(prospect_ids)):
-        theirs = sa.select(MIRROR.c.id).where(MIRROR.c.kind == Kind.TASK, MIRROR.c.prospect_id.in_(part))
-        waiting = sa.and_(CHANGE.c.kind == Kind.TASK, CHANGE.c.state == Standing.WAITING)
-        db.execute(
-            sa.update(CHANGE)
-            .where(waiting, CHANGE.c.record_id.in_(theirs))
-            .values(state=Standing.DUE.value, next_at=now)
+        states = sa.select(MIRROR.c.id).where(MIRROR.c.kind == Kind.STATE, MIRROR.c.prospect_id.in_(part))
+        theirs = sa.or_(MIRROR.c.prospect_id.in_(part), MIRROR.c.state_id.in_(states))
+        _wake(
+            db, Kind.TASK, CHANGE.c.record_id.in_(sa.select(MIRROR.c.id).where(MIRROR.c.kind == Kind.TASK, theirs)), now
         )
 
 
 def wake_everything(db: sa.Connection, kind: Kind, now: datetime) -> None:
     """Make due whatever of a kind waits."""
-    waiting = sa.and_(CHANGE.c.kind == kind, CHANGE.c.state == Standing.WAITING)
-    db.execute(sa.update(CHANGE).where(waiting).values(state=Standing.DUE.value, next_at=now))
+    _wake(db, kind, sa.true(), now)
+
+
+def _wake(db: sa.Connection, kind: Kind, which: sa.ColumnElement[bool], now: datetime) -> None:
+    """Make due what waits, and keep from waiting what somebody is looking at just now."""
+    waiting = CHANGE.c.state == Standing.WAITING
+    found = sa.update(CHANGE).where(CHANGE.c.kind == kind, sa.or_(waiting, CHANGE.c.lease_until.is_not(None)), which)
+    next_at = sa.case((waiting, sa.literal(now, CHANGE.c.next_at.type)), else_=CHANGE.c.next_at)
+    state = sa.case((waiting, Standing.DUE.value), else_=CHANGE.c.state)
+    db.execute(found.values(state=state, next_at=next_at, generation=CHANGE.c.generation + 1))
 
 
 def unkeep(db: sa.Connection) -> None:
     """Make due again what an earlier run was told to hold back."""
     db.execute(sa.update(CHANGE).where(CHANGE.c.state == Standing.KEPT).values(state=Standing.DUE.value))
-
-
-@dataclass(frozen=True, slots=True)
-class Counts:
-    """How the outbox stands. ``due`` can be claimed now, ``leased`` is being worked on, ``deferred`` waits for its time."""
-
-    due: int = 0
-    leased: int = 0
-    deferred: int = 0
-    dead: int = 0
-    holds: int = 0
-    kept: int = 0
-    kept_opt_outs: int = 0
-    next_at: datetime | None = None
-
-    @property
-    def open(self) -> int:
-        """What still has to happen by itself, or failed to."""
-        return self.due + self.leased + self.deferred + self.dead
-
-
-def count(db: sa.Connection, now: datetime) -> Counts:
-    """Return how the outbox stands."""
-    due = CHANGE.c.state == Standing.DUE
-    leased = sa.and_(due, CHANGE.c.lease_until.is_not(None), CHANGE.c.lease_until >= now)
-    later = sa.and_(due, CHANGE.c.next_at > now, sa.not_(leased))
-    kept = CHANGE.c.state == Standing.KEPT
-    told = {
-        "leased": sa.func.sum(sa.case((leased, 1), else_=0)),
-        "deferred": sa.func.sum(sa.case((later, 1), else_=0)),
-        "all_due": sa.func.sum(sa.case((due, 1), else_=0)),
-        "dead": sa.func.sum(sa.case((CHANGE.c.state == Standing.DEAD, 1), else_=0)),
-        "kept": sa.func.sum(sa.case((kept, 1), else_=0)),
-        "kept_opt_outs": sa.func.sum(sa.case((sa.and_(kept, CHANGE.c.lane == Lane.OPT_OUT), 1), else_=0)),
-        "next_at": sa.func.min(sa.case((due, CHANGE.c.next_at))),
-    }
-    row = db.execute(sa.select(*(expression.label(name) for name, expression in told.items()))).one()
-    held = int(db.execute(sa.select(sa.func.count()).select_from(HOLD)).scalar_one())
-    leased_n, deferred = int(row.leased or 0), int(row.deferred or 0)
-    return Counts(
-        due=int(row.all_due or 0) - leased_n - deferred,
-        leased=leased_n,
-        deferred=deferred,
-        dead=int(row.dead or 0),
-        holds=held,
-        kept=int(row.kept or 0),
-        kept_opt_outs=int(row.kept_opt_outs or 0),
-        next_at=row.next_at,
-    )
-
-
-def dead_letters(db: sa.Connection) -> list[tuple[str, int]]:
-    """Return the causes of dead letters, each with how many records failed of it, the most first."""
-    query = sa.select(CHANGE.c.error, sa.func.count().label("records")).where(CHANGE.c.state == Standing.DEAD)
-    rows = db.execute(query.group_by(CHANGE.c.error).order_by(sa.func.count().desc(), CHANGE.c.error))
-    return [(str(row.error), row.records) for row in rows]
-
-
-def put_off(db: sa.Connection) -> list[tuple[str, int]]:
-    """Return why changes wait for their next try, each with how many do."""
-    query = sa.select(CHANGE.c.error, sa.func.count().label("records")).where(
-        CHANGE.c.state == Standing.DUE, CHANGE.c.error.is_not(None)
-    )
-    return [
-        (str(row.error), row.records) for row in db.execute(query.group_by(CHANGE.c.error).order_by(CHANGE.c.error))
-    ]
-
-
-def due_ids(db: sa.Connection, kind: Kind, now: datetime) -> list[int]:
-    """Return the ids of records whose change could be claimed now."""
-    query = sa.select(CHANGE.c.record_id).where(CHANGE.c.kind == kind, CHANGE.c.state == Standing.DUE)
-    return [row.record_id for row in db.execute(query.where(CHANGE.c.next_at <= now).order_by(CHANGE.c.id))]
-
-
-def claimable(db: sa.Connection, now: datetime) -> dict[Lane, int]:
-    """Return how many changes could be claimed now, by lane."""
-    free = sa.or_(CHANGE.c.lease_until.is_(None), CHANGE.c.lease_until < now)
-    query = sa.select(CHANGE.c.lane, sa.func.count().label("rows")).where(
-        CHANGE.c.state == Standing.DUE, CHANGE.c.next_at <= now, free
-    )
-    return {Lane(row.lane): row.rows for row in db.execute(query.group_by(CHANGE.c.lane))}

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from worker.core import errors, plan
 from worker.core.records import Kind, System
-from worker.store import cursors, links, outbox, runs
+from worker.store import backlog, cursors, links, outbox, runs
 from worker.sync import apply, fields, gather, skips
 from worker.sync.poll import poll
 from worker.sync.tally import Tally
@@ -48,7 +48,7 @@ class Report:
     polled: dict[str, int] = field(default_factory=dict)
     queued: int = 0
     tally: Tally = field(default_factory=Tally)
-    counts: outbox.Counts = field(default_factory=outbox.Counts)
+    counts: backlog.Counts = field(default_factory=backlog.Counts)
     excluded: int = 0
     calls: dict[str, int] = field(default_factory=dict)
     troubles: list[str] = field(default_factory=list)
@@ -144,7 +144,7 @@ def run(this: Pass) -> Report:
         report.calls = this.calls()
         report.seconds = (on.now() - report.began_at).total_seconds()
         with on.store.write() as db:
-            report.counts = outbox.count(db, on.now())
+            report.counts = backlog.count(db, on.now())
             report.excluded = links.excluded(db)
             report.waiting = _waiting(db)
             runs.end(db, report.run_id, on.now(), report.as_json())
@@ -154,8 +154,8 @@ def run(this: Pass) -> Report:
 def _waiting(db: sa.Connection) -> list[str]:
     """Return in words what is held, failed or put off, by cause: ids and vendors' words, nothing personal."""
     told = [f"held: {row.words}" for row in outbox.holds(db)]
-    told += [f"failed, {count} of them: {words}" for words, count in outbox.dead_letters(db)]
-    return told + [f"put off, {count} of them: {words}" for words, count in outbox.put_off(db)]
+    told += [f"failed, {count} of them: {words}" for words, count in backlog.dead_letters(db)]
+    return told + [f"put off, {count} of them: {words}" for words, count in backlog.put_off(db)]
 
 
 def _settle(this: Pass, report: Report) -> None:
@@ -169,7 +169,7 @@ def _settle(this: Pass, report: Report) -> None:
     for number in range(ROUNDS):
         patience = _poll(this, report, kinds, first=number == 0, patience=patience)
         with on.store.read() as db:
-            report.queued += outbox.count(db, on.now()).due
+            report.queued += backlog.count(db, on.now()).due
         if this.dry_run:
             report.would_write = look(on)
             return
@@ -248,7 +248,7 @@ def _apply(this: Pass, report: Report, patience: float) -> tuple[set[System], fl
         wrote |= {System.OUTREACH} if told.wrote_outreach else set()
         this.flush()
         with on.store.read() as db:
-            counts = outbox.count(db, on.now())
+            counts = backlog.count(db, on.now())
         this.on_apply(report.tally, counts.due)
         if told.claimed:
             continue
@@ -268,7 +268,7 @@ def _apply(this: Pass, report: Report, patience: float) -> tuple[set[System], fl
 def look(on: Applier) -> list[dict[str, Any]]:
     """Return what would be written for everything that is due now, asking no vendor and changing nothing."""
     with on.store.read() as db:
-        due = outbox.due_ids(db, Kind.PROSPECT, on.now())
+        due = backlog.due_ids(db, Kind.PROSPECT, on.now())
         held = {row.key.split(":", 1)[1] for kind in (fields.FIELD, fields.LABEL) for row in outbox.holds(db, kind)}
     found: list[dict[str, Any]] = []
     for start in range(0, len(due), outbox.BATCH):

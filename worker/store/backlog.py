@@ -1,0 +1,96 @@
+"""The backlog: how the outbox stands, for reports, for the sweep and for whoever looks on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import sqlalchemy as sa
+
+from worker.store.outbox import CHANGE, HOLD, Lane, Standing
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from worker.core.records import Kind
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """How the outbox stands. ``due`` can be claimed now, ``leased`` is being worked on, ``deferred`` waits for its time."""
+
+    due: int = 0
+    leased: int = 0
+    deferred: int = 0
+    dead: int = 0
+    holds: int = 0
+    kept: int = 0
+    kept_opt_outs: int = 0
+    next_at: datetime | None = None
+
+    @property
+    def open(self) -> int:
+        """What still has to happen by itself, or failed to."""
+        return self.due + self.leased + self.deferred + self.dead
+
+
+def count(db: sa.Connection, now: datetime) -> Counts:
+    """Return how the outbox stands."""
+    due = CHANGE.c.state == Standing.DUE
+    leased = sa.and_(due, CHANGE.c.lease_until.is_not(None), CHANGE.c.lease_until >= now)
+    later = sa.and_(due, CHANGE.c.next_at > now, sa.not_(leased))
+    kept = CHANGE.c.state == Standing.KEPT
+    told = {
+        "leased": sa.func.sum(sa.case((leased, 1), else_=0)),
+        "deferred": sa.func.sum(sa.case((later, 1), else_=0)),
+        "all_due": sa.func.sum(sa.case((due, 1), else_=0)),
+        "dead": sa.func.sum(sa.case((CHANGE.c.state == Standing.DEAD, 1), else_=0)),
+        "kept": sa.func.sum(sa.case((kept, 1), else_=0)),
+        "kept_opt_outs": sa.func.sum(sa.case((sa.and_(kept, CHANGE.c.lane == Lane.OPT_OUT), 1), else_=0)),
+        "next_at": sa.func.min(sa.case((due, CHANGE.c.next_at))),
+    }
+    row = db.execute(sa.select(*(expression.label(name) for name, expression in told.items()))).one()
+    held = int(db.execute(sa.select(sa.func.count()).select_from(HOLD)).scalar_one())
+    leased_n, deferred = int(row.leased or 0), int(row.deferred or 0)
+    return Counts(
+        due=int(row.all_due or 0) - leased_n - deferred,
+        leased=leased_n,
+        deferred=deferred,
+        dead=int(row.dead or 0),
+        holds=held,
+        kept=int(row.kept or 0),
+        kept_opt_outs=int(row.kept_opt_outs or 0),
+        next_at=row.next_at,
+    )
+
+
+def dead_letters(db: sa.Connection) -> list[tuple[str, int]]:
+    """Return the causes of dead letters, each with how many records failed of it, the most first."""
+    query = sa.select(CHANGE.c.error, sa.func.count().label("records")).where(CHANGE.c.state == Standing.DEAD)
+    rows = db.execute(query.group_by(CHANGE.c.error).order_by(sa.func.count().desc(), CHANGE.c.error))
+    return [(str(row.error), row.records) for row in rows]
+
+
+def put_off(db: sa.Connection) -> list[tuple[str, int]]:
+    """Return why changes wait for their next try, each with how many do."""
+    query = sa.select(CHANGE.c.error, sa.func.count().label("records")).where(
+        CHANGE.c.state == Standing.DUE, CHANGE.c.error.is_not(None)
+    )
+    return [
+        (str(row.error), row.records) for row in db.execute(query.group_by(CHANGE.c.error).order_by(CHANGE.c.error))
+    ]
+
+
+def due_ids(db: sa.Connection, kind: Kind, now: datetime) -> list[int]:
+    """Return the ids of records whose change could be claimed now."""
+    query = sa.select(CHANGE.c.record_id).where(CHANGE.c.kind == kind, CHANGE.c.state == Standing.DUE)
+    return [row.record_id for row in db.execute(query.where(CHANGE.c.next_at <= now).order_by(CHANGE.c.id))]
+
+
+def claimable(db: sa.Connection, now: datetime) -> dict[Lane, int]:
+    """Return how many changes could be claimed now, by lane."""
+    free = sa.or_(CHANGE.c.lease_until.is_(None), CHANGE.c.lease_until < now)
+    query = sa.select(CHANGE.c.lane, sa.func.count().label("rows")).where(
+        CHANGE.c.state == Standing.DUE, CHANGE.c.next_at <= now, free
+    )
+    return {Lane(row.lane): row.rows for row in db.execute(query.group_by(CHANGE.c.lane))}
