@@ -44,15 +44,16 @@ def show(*, as_json: bool = typer.Option(False, "--json", help="Print the entrie
 
 @app.command()
 def approve(
-    kind: str | None = typer.Option(None, help="Only entries of this kind: brake, unreadable, ambiguous or ask."),
+    kind: str | None = typer.Option(None, help="Only this kind: brake, unreadable, ambiguous, ask or conflict."),
     prospect: int | None = typer.Option(None, help="Only the entry of this prospect."),
-    how: held.As | None = typer.Option(None, "--as", help="For a deletion that the mapping asks about."),
+    how: held.As | None = typer.Option(None, "--as", help="recreate or unlink a deleted person; crm or outreach wins."),
     *,
     everything: bool = typer.Option(False, "--all", help="Every entry."),
     yes: bool = typer.Option(False, "--yes", help="Do not ask, however many records hang on it."),
 ) -> None:
     """Let entries go on; the next pass looks at each again. A missing field or label needs mending, not approval."""
-    store = bootstrap.open_store(config.load(os.environ, Path.cwd(), credentials=False))
+    settings = config.load(os.environ, Path.cwd(), credentials=False)
+    store, mapping = bootstrap.open_store(settings), bootstrap.read_mapping(settings.mapping)
     if kind is None and prospect is None and not everything:
         sys.stderr.write("outbook: say which: --kind, --prospect or --all; `outbook held list` shows them\n")
         raise typer.Exit(INVALID)
@@ -71,7 +72,7 @@ def approve(
     records = sum(one.records for one in chosen)
     if records > MANY and not yes and not _sure(records):
         raise typer.Exit(INVALID)
-    due = held.approve(store, chosen, how=how, now=bootstrap.now())
+    due = held.approve(store, chosen, mapping, how=how, now=bootstrap.now())
     typer.echo(
         f"{len(chosen)} entries approved, {due} records due again; `outbook sync` or the workers go on with them"
     )

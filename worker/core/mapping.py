@@ -30,6 +30,8 @@ class Winner(StrEnum):
 
     CRM = "crm"
     OUTREACH = "outreach"
+    NEWEST = "newest"
+    ASK = "ask"
 
 
 class CreatePeople(StrEnum):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from worker.core import transforms
@@ -10,28 +11,43 @@ from worker.core.mapping import Direction, FirstSight, Winner
 from worker.core.transforms import ABSENT, Absent
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from worker.core.mapping import Field
     from worker.core.records import Value
 
 
+CLOSE = timedelta(seconds=2)
+"""Edits no further apart than this count as made at once: both vendors keep whole seconds, each by its own clock."""
+
+
 @dataclass(frozen=True, slots=True)
 class Sides:
-    """One field seen four ways: both halves of the shadow, and both sides now; Outreach's in Outreach's own form."""
+    """One field seen four ways: both halves of the shadow, and both sides now; Outreach's in Outreach's own form.
+
+    ``outreach_at`` and ``crm_at`` say when each side's value was last seen to change, None if that is not known.
+    """
 
     outreach_then: Value | Absent
     crm_then: Value | Absent
     outreach: Value | Absent
     crm: Value | Absent
+    outreach_at: datetime | None = None
+    crm_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Merged:
-    """What to write where (``ABSENT``: nothing) and why. ``overwritten`` marks a hand edit that is put back."""
+    """What to write where (``ABSENT``: nothing) and why.
+
+    ``overwritten`` marks a hand edit that is put back, ``asks`` a conflict that a person has to decide.
+    """
 
     to_crm: Value | Absent = ABSENT
     to_outreach: Value | Absent = ABSENT
     why: str = "both sides agree"
     overwritten: bool = False
+    asks: bool = False
 
 
 def merge(field: Field, sides: Sides, first_sight: FirstSight) -> Merged:
@@ -82,7 +98,7 @@ def _two_way(field: Field, sides: Sides, first_sight: FirstSight) -> Merged:
     outreach_moved = not transforms.same(field.compare, sides.outreach_then, sides.outreach)
     crm_moved = not transforms.same(field.compare, sides.crm_then, sides.crm)
     if outreach_moved and crm_moved:
-        return _take(field.on_conflict, field, sides, f"both sides changed it; {field.on_conflict} wins")
+        return _decided(field, sides, "both sides changed it")
     if outreach_moved:
         return _take(Winner.OUTREACH, field, sides, "changed in Outreach")
     if crm_moved:
@@ -97,7 +113,21 @@ def _never_agreed(field: Field, sides: Sides, first_sight: FirstSight) -> Merged
         return _take(Winner.CRM, field, sides, "first sight: blank in Outreach")
     if first_sight is FirstSight.FILL_BLANKS:
         return Merged(why="first sight: the sides differ, both values stay until somebody edits one")
-    return _take(field.on_conflict, field, sides, f"first sight: the sides differ; {field.on_conflict} wins")
+    return _decided(field, sides, "first sight: the sides differ")
+
+
+def _decided(field: Field, sides: Sides, what: str) -> Merged:
+    """Return what the policy makes of a conflict."""
+    policy = field.on_conflict
+    if policy is Winner.ASK:
+        return Merged(why=f"{what}; somebody has to decide", asks=True)
+    if policy is not Winner.NEWEST:
+        return _take(policy, field, sides, f"{what}; {policy} wins")
+    known = sides.outreach_at is not None and sides.crm_at is not None
+    if sides.outreach_at and sides.crm_at and sides.outreach_at - sides.crm_at > CLOSE:
+        return _take(Winner.OUTREACH, field, sides, f"{what}; Outreach's edit is the newer")
+    why = "the CRM's edit is the newer, or about as new" if known else "nothing tells which is newer: the CRM's stays"
+    return _take(Winner.CRM, field, sides, f"{what}; {why}")
 
 
 def _take(winner: Winner, field: Field, sides: Sides, why: str) -> Merged:

@@ -68,6 +68,7 @@ class Decision:
     why: str
     to_crm: Value | Absent = ABSENT
     to_outreach: Value | Absent = ABSENT
+    asks: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +89,11 @@ class PersonPlan:
     opt_out: OptOut = field(default_factory=OptOut)
     overwritten: int = 0
     fault: str | None = None
+
+    @property
+    def asked(self) -> frozenset[str]:
+        """The fields whose conflict a person has to decide: both sides keep theirs until then."""
+        return frozenset(decision.field for decision in self.decisions if decision.asks)
 
     @property
     def writes_crm(self) -> bool:
@@ -182,7 +188,7 @@ def _draft(view: PersonView, mapping: Mapping, values: Dict[str, Value], opt_out
         if not isinstance(merged.to_outreach, Absent) and line.outreach and view.prospect:
             name, value = transforms.put(line.outreach, {**view.prospect.fields, **outreach}, merged.to_outreach)
             outreach[name] = value
-        decisions.append(Decision(line.crm, merged.why, merged.to_crm, merged.to_outreach))
+        decisions.append(Decision(line.crm, merged.why, merged.to_crm, merged.to_outreach, merged.asks))
     if opt_out and view.prospect and not prospect_opted_out(view.prospect.fields):
         # E-mail only; an organisation without granular opt-out widens it by itself (contract, section 6).
         outreach["emailOptedOut"] = True
@@ -214,7 +220,14 @@ def _sides(view: PersonView, line: Field, values: Dict[str, Value]) -> merge.Sid
         crm, crm_then = None, ABSENT
     elif view.link and view.person and is_echo(view.person, view.link):
         crm_then = crm
-    return merge.Sides(shadow.outreach.get(line.crm, ABSENT), crm_then, source, crm)
+    return merge.Sides(
+        shadow.outreach.get(line.crm, ABSENT),
+        crm_then,
+        source,
+        crm,
+        outreach_at=view.prospect.moved_at.get(line.attribute) if view.prospect and line.attribute else None,
+        crm_at=view.person.moved_at.get(line.crm) if view.person else None,
+    )
 
 
 def is_echo(person: Snapshot, link: Link) -> bool:
@@ -285,13 +298,16 @@ def agreed(
     *,
     crm: Dict[str, Value],
     outreach: Dict[str, Value] | None,
-    refused: frozenset[str] = frozenset(),
+    unwritten: frozenset[str] = frozenset(),
 ) -> Shadow:
-    """Return the shadow after the writes: what both sides now hold, the ``refused`` and stopped fields as they were."""
+    """Return the shadow after the writes: what both sides now hold.
+
+    Fields that were stopped, asked about or ``unwritten`` stay as they were: their edits have not travelled yet.
+    """
     then = view.link.shadow if view.link else Shadow()
     halves: tuple[dict[str, Value], dict[str, Value]] = ({}, {})
     for line in mapping.fields:
-        if line.crm in refused or line.crm in view.stopped or line.computed is Computed.OPTED_OUT:
+        if line.crm in unwritten | view.stopped | plan.asked or line.computed is Computed.OPTED_OUT:
             _copy(line.crm, then, halves)
             continue
         if line.outreach:
@@ -329,6 +345,13 @@ def limited(plan: PersonPlan, *, to_crm: bool, to_outreach: bool) -> PersonPlan:
     if to_crm:
         return limited_plan
     return replace(limited_plan, action=Action.NOTHING if plan.writes_crm else plan.action, crm={})
+
+
+def has_opt_out(plan: PersonPlan, mapping: Mapping) -> bool:
+    """Tell whether an opt-out is among what is to be written, on either side."""
+    flag = mapping.field_of(Computed.OPTED_OUT)
+    shown = plan.writes_crm and flag is not None and plan.crm.get(flag.crm) is True
+    return shown or "emailOptedOut" in plan.outreach
 
 
 def only_opt_out(plan: PersonPlan, mapping: Mapping) -> PersonPlan:

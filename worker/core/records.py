@@ -62,6 +62,7 @@ class Snapshot:
     ``fields`` holds attributes under the vendor's own names; ``relations`` the ids of to-one relations (Outreach only),
     ``None`` for a relation that is empty, no key for one the answer did not tell. ``updated_at`` is aware UTC.
     ``version`` is the CRM's ``lock_version``; Outreach has none. ``deleted`` is a tombstone the vendor itself showed.
+    ``moved_at`` holds, for attributes seen to change, when that was; only the mirror knows it.
     """
 
     ref: Ref
@@ -70,6 +71,7 @@ class Snapshot:
     version: int | None = None
     deleted: bool = False
     relations: Mapping[str, int | None] = field(default_factory=dict)
+    moved_at: Mapping[str, datetime] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

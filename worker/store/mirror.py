@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -27,6 +28,7 @@ _RELATED = {
     "sequenceState": "state_id",
 }
 _json = msgspec.json.Encoder()
+_moments = msgspec.json.Decoder(dict[str, datetime])
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,29 +56,32 @@ def save(db: sa.Connection, kind: Kind, seen: Sequence[Seen]) -> list[Moved]:
     for part in chunks(list(latest)):
         query = sa.select(MIRROR.c.id, MIRROR.c.fingerprint, MIRROR.c.version, MIRROR.c.updated_at, MIRROR.c.deleted)
         known.update((row.id, row) for row in db.execute(query.where(MIRROR.c.kind == kind, MIRROR.c.id.in_(part))))
-    moved, written = [], []
+    moved: list[Seen] = []
+    touched: list[Seen] = []
     for record_id, one in latest.items():
         row, snapshot = known.get(record_id), one.snapshot
         if row and snapshot.version is not None and row.version is not None and snapshot.version < row.version:
             continue  # an older copy, read before our own write landed
         if not row or row.fingerprint != one.fingerprint or row.deleted != snapshot.deleted:
             moved.append(one)
-            written.append(one)
         elif row.version != snapshot.version or row.updated_at != snapshot.updated_at:
-            written.append(one)
+            touched.append(one)
     before = load(db, kind, [one.snapshot.ref.id for one in moved if one.snapshot.ref.id in known])
-    upsert(db, MIRROR, [_row(kind, one) for one in written], key=("kind", "id"), update=_COLUMNS)
+    rows = [_row(kind, one, before.get(one.snapshot.ref.id)) for one in moved]
+    upsert(db, MIRROR, rows, key=("kind", "id"), update=[*_COLUMNS, "moved_at"])
+    upsert(db, MIRROR, [_row(kind, one) for one in touched], key=("kind", "id"), update=_COLUMNS)
     _index(db, kind, moved)
     return [Moved(before.get(one.snapshot.ref.id), one.snapshot) for one in moved]
 
 
-def _row(kind: Kind, one: Seen) -> dict[str, Any]:
+def _row(kind: Kind, one: Seen, before: Snapshot | None = None) -> dict[str, Any]:
     snapshot = one.snapshot
     row: dict[str, Any] = {
         "kind": kind.value,
         "id": snapshot.ref.id,
         "fields": _json.encode(snapshot.fields).decode(),
         "relations": _json.encode(snapshot.relations).decode(),
+        "moved_at": _json.encode(_moved_at(snapshot, before)).decode(),
         "fingerprint": one.fingerprint,
         "updated_at": snapshot.updated_at,
         "version": snapshot.version,
@@ -85,6 +90,17 @@ def _row(kind: Kind, one: Seen) -> dict[str, Any]:
     for relation, column in _RELATED.items():
         row[column] = snapshot.relations.get(relation)
     return row
+
+
+def _moved_at(snapshot: Snapshot, before: Snapshot | None) -> dict[str, datetime]:
+    """Return when each attribute was last seen to change: now for those that differ, else as remembered."""
+    if before is None:
+        return {}
+    told = dict(before.moved_at)
+    if snapshot.updated_at is not None:
+        moved = (name for name, value in snapshot.fields.items() if before.fields.get(name) != value)
+        told.update(dict.fromkeys(moved, snapshot.updated_at))
+    return told
 
 
 def _index(db: sa.Connection, kind: Kind, moved: Sequence[Seen]) -> None:
@@ -142,6 +158,7 @@ def _snapshot(row: Any) -> Snapshot:  # noqa: ANN401 - a row of the driver
         version=row.version,
         deleted=row.deleted,
         relations=msgspec.json.decode(row.relations),
+        moved_at={} if row.moved_at == "{}" else _moments.decode(row.moved_at),
     )
 
 

@@ -53,7 +53,10 @@ def _text(**options: Any) -> Any:  # noqa: ANN401 - see _id
 
 
 class MirrorRow(SQLModel, table=True):
-    """The last seen copy of a remote record. ``fields`` is JSON; the four ids are its relations, for joins."""
+    """The last seen copy of a remote record. ``fields`` is JSON; the four ids are its relations, for joins.
+
+    ``moved_at`` is JSON too: for attributes seen to change, when the snapshot was saved that first showed the new value.
+    """
 
     __tablename__ = "mirror"
     __table_args__ = (
@@ -66,6 +69,7 @@ class MirrorRow(SQLModel, table=True):
     id: int = _id(primary_key=True)
     fields: str = _text()
     relations: str = _text(default="{}")
+    moved_at: str = _text(default="{}")
     fingerprint: str
     updated_at: datetime | None = _moment()
     version: int | None = None

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from worker.core import errors, plan
+from worker.core import errors, plan, transforms
 from worker.core.mapping import Computed
 from worker.core.plan import Action
 from worker.core.records import Kind, System
@@ -18,11 +18,11 @@ from worker.store import cursors, links, mirror, outbox
 from worker.store.outbox import Lane
 from worker.sync import deliver, fields, gather, identify, receipts, streams
 from worker.sync.case import Case, kept_alive
-from worker.sync.deliver import Desk, Job
+from worker.sync.deliver import Desk, Job, Receipt
 from worker.sync.tally import Tally
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     import sqlalchemy as sa
 
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from worker.core.plan import PersonView
     from worker.store.outbox import Change
     from worker.sync.case import Applier
-    from worker.sync.deliver import Receipt
     from worker.sync.gather import Batch
 
 UNPRIMED_WAIT_S = 5.0
@@ -80,6 +79,7 @@ def _work(
         )
         batch = look.gather(ids, live=False)
     cases = [_case(on, change, batch, primed=primed) for change in changes]
+    _set_apart(cases)
     with on.store.write() as db:
         _hold_back(db, on, cases, batch)
         mine = {c.id for c in outbox.intend(db, [(case.change, _intent(case)) for case in cases], on.now())}
@@ -131,7 +131,8 @@ def _case(on: Applier, change: Change, batch: Batch, *, primed: bool) -> Case:
         unfinished = errors.Throttled("waits until every stream has been read once", retry_after_s=UNPRIMED_WAIT_S)
         urgent = plan.only_opt_out(whole, on.mapping)
         urgent = plan.limited(urgent, to_crm=permit.to_crm, to_outreach=permit.to_outreach)
-        return Case(change, view, urgent, trouble=unfinished)
+        later = frozenset(whole.crm) | _fed_by(on.mapping, whole.outreach)
+        return Case(change, view, urgent, trouble=unfinished, unwritten=later)
     match = batch.matches.get(view.prospect_id)
     case = Case(change, view, whole)
     if match is not None and match.held:
@@ -143,8 +144,25 @@ def _case(on: Applier, change: Change, batch: Batch, *, primed: bool) -> Case:
         case.plan = plan.held(whole)
     limited = plan.limited(case.plan, to_crm=permit.to_crm, to_outreach=permit.to_outreach)
     case.kept = limited.writes_crm != case.plan.writes_crm or bool(limited.outreach) != bool(case.plan.outreach)
+    case.kept_opt_out = plan.has_opt_out(case.plan, on.mapping) and not plan.has_opt_out(limited, on.mapping)
+    if case.kept:
+        dropped = set(case.plan.outreach) - set(limited.outreach)
+        case.unwritten = frozenset(set(case.plan.crm) - set(limited.crm)) | _fed_by(on.mapping, dropped)
     case.plan = limited
     return case
+
+
+def _set_apart(cases: Sequence[Case]) -> None:
+    """Let a second prospect with an address of somebody just being created wait: it then looks like that very person."""
+    borne: frozenset[str] = frozenset()
+    for case in cases:
+        if case.view.prospect is None or case.plan.action not in {Action.CREATE, Action.RECREATE}:
+            continue
+        addresses = transforms.addresses(case.view.prospect, ("emails",))
+        if addresses & borne:
+            case.trouble = errors.StaleVersion("shares an address with a person just being created")
+            case.plan = plan.held(case.plan)
+        borne |= addresses
 
 
 def _hold_back(db: sa.Connection, on: Applier, cases: Sequence[Case], batch: Batch) -> None:
@@ -180,7 +198,7 @@ def _intent(case: Case) -> dict[str, object]:
 
 def _write_crm(on: Applier, cases: Sequence[Case], batch: Batch, *, lacking: frozenset[str]) -> None:
     jobs = [job for case in cases if case.plan.writes_crm and (job := _job(case, on.mapping)) is not None]
-    strays = _opt_outs_of_candidates(on, batch)
+    strays = _opt_outs_of_candidates(on, cases, batch)
     if not jobs and not strays:
         return
     desk = Desk(
@@ -190,13 +208,24 @@ def _write_crm(on: Applier, cases: Sequence[Case], batch: Batch, *, lacking: fro
         columns=streams.columns(Kind.PERSON, on.mapping, lacking),
         lacks=Lacks(on),
     )
-    told: dict[int, Receipt] = {}
-    for start in range(0, len(jobs), outbox.BATCH):
-        told |= deliver.carry_out(jobs[start : start + outbox.BATCH], desk)
-    if strays:
-        deliver.carry_out(strays[: outbox.BATCH], desk)
+    told = deliver.carry_out(jobs, desk)
     for case in cases:
         case.receipt = told.get(case.view.prospect_id)
+    for start in range(0, len(strays), outbox.BATCH):
+        _tick(strays[start : start + outbox.BATCH], desk)
+
+
+def _tick(strays: Sequence[tuple[Job, list[Case]]], desk: Desk) -> None:
+    """Carry No Email out on candidates; where that has to be tried again, their cases are not held yet."""
+    try:
+        told = deliver.carry_out([job for job, _ in strays], desk)
+    except errors.OutbookError as error:  # what the batch itself did is not given back for this
+        told = {job.key: Receipt(job.key, trouble=error) for job, _ in strays}
+    for job, theirs in strays:
+        receipt = told[job.key]
+        for case in theirs:
+            case.strays.append(receipt)
+            case.trouble = case.trouble if isinstance(receipt.trouble, errors.RecordFault | None) else receipt.trouble
 
 
 @dataclass(slots=True)
@@ -232,19 +261,24 @@ def _job(case: Case, mapping: Mapping) -> Job | None:
     return Job(case.view.prospect_id, write, error_field, frozenset(vital))
 
 
-def _opt_outs_of_candidates(on: Applier, batch: Batch) -> list[Job]:
-    """Return the No Email of everybody whom an opted-out prospect could be: an opt-out is never held."""
+def _opt_outs_of_candidates(on: Applier, cases: Sequence[Case], batch: Batch) -> list[tuple[Job, list[Case]]]:
+    """Return the No Email of everybody whom an opted-out prospect could be, and whose it is: an opt-out is never held."""
     flag = on.mapping.field_of(Computed.OPTED_OUT)
-    jobs: dict[int, Job] = {}
-    for pid, match in batch.matches.items():
-        view = batch.views.get(pid)
-        if not (match.held and view and flag and plan.opt_out_of(view, on.mapping)):
+    jobs: dict[int, tuple[Job, list[Case]]] = {}
+    for case in cases:
+        match = batch.matches.get(case.view.prospect_id)
+        held = match is not None and isinstance(case.trouble, errors.AmbiguousMatch)
+        if not (match and held and flag and plan.opt_out_of(case.view, on.mapping)):
             continue
         for crm_id in match.candidates:
             person = batch.candidates.get(crm_id)
-            permit = on.permit.to(pid, person, view.prospect)
-            if person and permit.to_crm and not person.deleted and not streams.no_email(person, on.mapping):
-                jobs[crm_id] = Job(-crm_id, Write(crm_id, person.version or 0, {flag.crm: True}))
+            if person is None or person.deleted or streams.no_email(person, on.mapping):
+                continue
+            if on.permit.to(case.view.prospect_id, person, case.view.prospect).to_crm:
+                job = Job(-crm_id, Write(crm_id, person.version or 0, {flag.crm: True}))
+                jobs.setdefault(crm_id, (job, []))[1].append(case)
+            else:
+                case.kept = case.kept_opt_out = True
     return list(jobs.values())
 
 
@@ -253,6 +287,7 @@ def _write_outreach(on: Applier, case: Case) -> None:
     wanted = dict(case.plan.outreach)
     prospect_id = case.view.prospect_id
     refused: list[str] = []
+    case.unwritten |= _fed_by(on.mapping, wanted)  # until there is a reply
     while wanted:
         try:
             case.prospect = on.remotes.outreach.update_prospect(prospect_id, wanted)
@@ -271,8 +306,15 @@ def _write_outreach(on: Applier, case: Case) -> None:
         except errors.Transient as error:
             case.trouble = error
             return
+    case.unwritten -= _fed_by(on.mapping, wanted)
     case.plan = replace(case.plan, outreach=wanted)
     case.refused_outreach = "; ".join(refused) or None
+
+
+def _fed_by(mapping: Mapping, attributes: Iterable[str]) -> frozenset[str]:
+    """Return the CRM fields whose values travel in some attributes of a prospect."""
+    wanted = set(attributes)
+    return frozenset(line.crm for line in mapping.copied if line.attribute in wanted)
 
 
 def _give_back(on: Applier, changes: Sequence[Change], error: errors.OutbookError) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from worker.core import transforms
@@ -79,17 +79,22 @@ class Applier:
 class Case:
     """One change of a person on its way through a batch.
 
-    ``trouble`` is why it cannot be settled; ``kept`` that part of its plan may not be carried out just now; ``prospect`` the
-    prospect as Outreach answered our write; ``refused_outreach`` the vendor's words for what it would not take.
+    ``trouble`` is why it cannot be settled; ``kept`` that part of its plan may not be carried out just now,
+    ``kept_opt_out`` that an opt-out is among it; ``unwritten`` the CRM fields whose planned write, on either side, did not
+    happen; ``prospect`` the prospect as Outreach answered our write; ``refused_outreach`` the vendor's words for what it
+    would not take; ``strays`` what became of No Email on those whom it could be.
     """
 
     change: Change
     view: PersonView
     plan: PersonPlan
     kept: bool = False
+    kept_opt_out: bool = False
     receipt: Receipt | None = None
+    strays: list[Receipt] = field(default_factory=list)
     prospect: Snapshot | None = None
     refused_outreach: str | None = None
+    unwritten: frozenset[str] = frozenset()
     trouble: errors.OutbookError | None = None
 
 

@@ -75,32 +75,58 @@ def carry_out(jobs: Sequence[Job], desk: Desk) -> dict[int, Receipt]:
     receipts: dict[int, Receipt] = {}
     refused: dict[int, dict[str, str]] = {}
     pending = list(jobs)
-    for _ in range(ROUNDS):
+    for number in range(ROUNDS):
         if not pending:
             break
-        outcomes = _send(pending, desk)
-        again: list[Job] = []
-        doubtful: list[tuple[Job, Outcome]] = []
-        for job, outcome in zip(pending, outcomes, strict=True):
-            if isinstance(outcome, Applied):
-                receipts[job.key] = _applied(job, outcome, refused.get(job.key, {}))
-            else:
-                doubtful.append((job, outcome))
-        checked = _look_again([job for job, _ in doubtful], desk) if doubtful else {}
-        for job, outcome in doubtful:
-            receipt = _settled(job, outcome, checked.get(job.key), refused.get(job.key, {}))
-            if receipt is None and _is_unnamed(job, outcome):
-                receipt = _field_by_field(job, desk)
-            if receipt is not None:
-                receipts[job.key] = receipt
-            else:
-                again.append(_without_refused(job, outcome, refused, desk))
+        try:
+            outcomes = _send(pending, desk)
+        except errors.OutbookError as error:
+            if number == 0:
+                raise
+            return receipts | {job.key: Receipt(job.key, trouble=error) for job in pending}
+        settled, again = _taken(pending, outcomes, refused, desk)
+        receipts |= settled
         if len(again) == len(pending) > 1 and not _progress(again, pending):
             return receipts | _split(again, desk, refused)
         pending = again
     for job in pending:
         receipts[job.key] = _given_up(job, refused.get(job.key, {}))
     return receipts
+
+
+def _taken(
+    jobs: Sequence[Job], outcomes: Sequence[Outcome], refused: dict[int, dict[str, str]], desk: Desk
+) -> tuple[dict[int, Receipt], list[Job]]:
+    """Return the receipts of one request and what of it is to be sent again."""
+    receipts: dict[int, Receipt] = {}
+    doubtful: list[tuple[Job, Outcome]] = []
+    for job, outcome in zip(jobs, outcomes, strict=True):
+        if isinstance(outcome, Applied):
+            receipts[job.key] = _applied(job, outcome, refused.get(job.key, {}))
+        else:
+            doubtful.append((job, outcome))
+    try:
+        checked = _look_again([job for job, _ in doubtful], desk) if doubtful else {}
+    except errors.OutbookError as error:
+        return receipts | {job.key: _unknown(job, outcome, error) for job, outcome in doubtful}, []
+    again: list[Job] = []
+    for job, outcome in doubtful:
+        receipt = _settled(job, outcome, checked.get(job.key), refused.get(job.key, {}))
+        if receipt is None and _is_unnamed(job, outcome):
+            receipt = _field_by_field(job, desk)
+        if receipt is not None:
+            receipts[job.key] = receipt
+        else:
+            again.append(_without_refused(job, outcome, refused, desk))
+    return receipts, again
+
+
+def _unknown(job: Job, outcome: Outcome, error: errors.OutbookError) -> Receipt:
+    """Return the receipt of an object that could not be looked up; one that may have been made is left for a while."""
+    if job.write.id or isinstance(outcome, Refused) or isinstance(error, errors.Halt):
+        return Receipt(job.key, trouble=error)
+    trouble = errors.Throttled(error.words, retry_after_s=UNCERTAIN_WAIT_S, system=System.CRM)
+    return Receipt(job.key, trouble=trouble)
 
 
 def _send(jobs: Sequence[Job], desk: Desk) -> list[Outcome]:

@@ -6,22 +6,34 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from worker.core.records import Kind
-from worker.store import links, outbox
+from worker.core import transforms
+from worker.core.records import Kind, Shadow
+from worker.store import links, mirror, outbox
+from worker.store.outbox import Lane
 from worker.sync import receipts
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
 
+    import sqlalchemy as sa
+
+    from worker.core.mapping import Mapping
     from worker.store.database import Store
 
 
 class As(StrEnum):
-    """What becomes of a person deleted in the CRM about whom the mapping asks."""
+    """How somebody decides what the mapping asks about: a person deleted in the CRM, or a field changed on both sides."""
 
     RECREATE = "recreate"
     UNLINK = "unlink"
+    CRM = "crm"
+    OUTREACH = "outreach"
+
+
+DELETION, FIELD = frozenset({As.RECREATE, As.UNLINK}), frozenset({As.CRM, As.OUTREACH})
+CHOICES = {receipts.ASK: DELETION, receipts.CONFLICT: FIELD}
+"""Which decisions an entry of a kind takes; one of another kind takes none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +49,14 @@ class Entry:
     @property
     def prospect(self) -> int | None:
         """The prospect it is about, None for what concerns many."""
-        record = self.key.rpartition(":")[2]
-        return int(record) if f"{Kind.PROSPECT.value}:" in self.key and record.isdecimal() else None
+        parts = self.key.split(":")
+        at = parts.index(Kind.PROSPECT.value) + 1 if Kind.PROSPECT.value in parts else len(parts)
+        return int(parts[at]) if at < len(parts) else None
+
+    @property
+    def field(self) -> str | None:
+        """The CRM field it is about, None for what is about the whole record."""
+        return self.key.split(":", 3)[3] if self.kind == receipts.CONFLICT else None
 
 
 def entries(store: Store) -> list[Entry]:
@@ -47,8 +65,8 @@ def entries(store: Store) -> list[Entry]:
         return [Entry(row.key, row.kind, row.words, row.since, row.records) for row in outbox.holds(db)]
 
 
-def approve(store: Store, chosen: Sequence[Entry], *, how: As | None, now: datetime) -> int:
-    """Let entries go on and return how many records are due again.
+def approve(store: Store, chosen: Sequence[Entry], mapping: Mapping, *, how: As | None, now: datetime) -> int:
+    """Let entries go on and return how many records that were held are due again.
 
     A tripped brake takes the deletions seen so far as meant. An entry that the mapping asks about needs ``how``. An ambiguous
     match is only looked at again: approval never decides it.
@@ -62,4 +80,28 @@ def approve(store: Store, chosen: Sequence[Entry], *, how: As | None, now: datet
             links.save(db, Kind.PROSPECT, [replace(link, gone=True) for link in known.values()], now)
         elif how is As.RECREATE:
             links.part(db, Kind.PROSPECT, asked)
+        elif how in FIELD:
+            _decide(db, [one for one in chosen if one.kind == receipts.CONFLICT], mapping, how=how, now=now)
         return outbox.lift(db, [one.key for one in chosen], now)
+
+
+def _decide(db: sa.Connection, conflicts: Sequence[Entry], mapping: Mapping, *, how: As | None, now: datetime) -> None:
+    """Let one side's edit count as not made: the half of the shadow that loses takes what its side holds now."""
+    ids = {one.prospect for one in conflicts if one.prospect is not None}
+    known, prospects = links.load(db, Kind.PROSPECT, ids), mirror.load(db, Kind.PROSPECT, ids)
+    people = mirror.load(db, Kind.PERSON, [link.crm_id for link in known.values()])
+    for one in conflicts:
+        line, link = mapping.by_crm.get(one.field or ""), known.get(one.prospect or 0)
+        if line is None or line.outreach is None or link is None:
+            continue
+        outreach, crm = dict(link.shadow.outreach), dict(link.shadow.crm)
+        source = transforms.read(line.outreach, prospects[link.outreach_id].fields)
+        if how is As.CRM and not isinstance(source, transforms.Absent):
+            outreach[line.crm] = source
+            crm.setdefault(line.crm, None)
+        elif how is As.OUTREACH:
+            crm[line.crm] = people[link.crm_id].fields.get(line.crm)
+            outreach.setdefault(line.crm, None)
+        known[link.outreach_id] = replace(link, shadow=Shadow(outreach, crm))
+    links.save(db, Kind.PROSPECT, list(known.values()), now)
+    outbox.open_changes(db, Kind.PROSPECT, known, lane=Lane.EDIT, now=now)

@@ -18,6 +18,7 @@ from worker.sync import streams
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
+    from datetime import datetime
 
     import sqlalchemy as sa
 
@@ -25,9 +26,10 @@ if TYPE_CHECKING:
     from worker.core.records import Value
     from worker.store.outbox import Change
     from worker.sync.case import Applier, Case
+    from worker.sync.deliver import Receipt
     from worker.sync.tally import Tally
 
-UNREADABLE, AMBIGUOUS, BRAKE, ASK = "unreadable", "ambiguous", "brake", "ask"
+UNREADABLE, AMBIGUOUS, BRAKE, ASK, CONFLICT = "unreadable", "ambiguous", "brake", "ask", "conflict"
 BRAKE_KEY = "brake:deleted_people"
 HOURLY = timedelta(hours=1)
 PATIENCE = 3
@@ -45,7 +47,9 @@ def receive(db: sa.Connection, on: Applier, cases: Sequence[Case], tally: Tally)
     prospects = {
         case.view.prospect_id: after for case in cases if (after := _prospect_after(case, on.mapping)) is not None
     }
-    fresh = [case.receipt.fresh for case in cases if case.receipt and case.receipt.fresh]
+    strays = {receipt.key: (case, receipt) for case in cases for receipt in case.strays}
+    told = [case.receipt for case in cases if case.receipt] + [receipt for _, receipt in strays.values()]
+    fresh = [receipt.fresh for receipt in told if receipt.fresh]
     mirror.save(db, Kind.PERSON, streams.all_seen([*people.values(), *fresh], on.mapping))
     mirror.save(db, Kind.PROSPECT, streams.all_seen(prospects.values(), on.mapping))
     written: list[Written] = []
@@ -62,6 +66,10 @@ def receive(db: sa.Connection, on: Applier, cases: Sequence[Case], tally: Tally)
         if link is not None and pid in prospects and _moves_again(case, on.mapping, people, prospects[pid], link):
             again.add(pid)
         latches += _latches(on, case, link)
+    for case, receipt in strays.values():
+        if receipt.applied:
+            tally.crm_opted_out += 1
+            written.append(_ticked(case, receipt))
     links.save(db, Kind.PROSPECT, saved, now)
     links.latch(db, latches, now)
     excluded = {case.view.prospect_id: case.plan.why for case in cases if case.plan.action is Action.EXCLUDE}
@@ -69,7 +77,20 @@ def receive(db: sa.Connection, on: Applier, cases: Sequence[Case], tally: Tally)
     links.remember(db, written, now=now, mapping_version=on.mapping.version)
     before = {case.view.prospect_id: case.view.link.crm_id for case in cases if case.view.link}
     _bring_tasks_along(db, [link.outreach_id for link in saved if before.get(link.outreach_id) != link.crm_id], now)
+    _conflicts(db, cases, now)
     _close(db, on, cases, tally, again)
+
+
+def _conflicts(db: sa.Connection, cases: Sequence[Case], now: datetime) -> None:
+    """Put before somebody what the mapping asks about, field by field, and take away what has settled itself."""
+    standing = {row.key for row in outbox.holds(db, CONFLICT)}
+    for case in cases:
+        about = f"{CONFLICT}:{case.change.ref}:"
+        asked = {about + name for name in case.plan.asked}
+        for key in sorted(asked - standing):
+            words = f"prospect {case.view.prospect_id}: {key.removeprefix(about)} was changed on both sides"
+            outbox.post_hold(db, key=key, kind=CONFLICT, words=words, now=now)
+        outbox.lift(db, [key for key in standing - asked if key.startswith(about)], now)
 
 
 def _moves_again(case: Case, mapping: Mapping, people: dict[int, Snapshot], prospect: Snapshot, link: Link) -> bool:
@@ -86,7 +107,7 @@ def _link(case: Case, mapping: Mapping, person: Snapshot | None, prospect: Snaps
     if case.plan.action is Action.UNLINK and case.trouble is None:
         return replace(view.link, gone=True) if view.link else None
     delivered = receipt is not None and receipt.applied
-    if person is None or person.deleted or case.plan.action is Action.HOLD or case.kept:
+    if person is None or person.deleted or case.plan.action is Action.HOLD:
         return None
     if case.plan.writes_crm and not delivered:
         return None
@@ -97,7 +118,7 @@ def _link(case: Case, mapping: Mapping, person: Snapshot | None, prospect: Snaps
         replace(case.plan, values={**case.plan.values, **_told(case, sent)}),
         crm=person.fields,
         outreach=prospect.fields if prospect else None,
-        refused=frozenset(receipt.refused) if receipt else frozenset(),
+        unwritten=case.unwritten | (frozenset(receipt.refused) if receipt else frozenset()),
     )
     version = receipt.version if receipt and delivered else view.link.written_version if view.link else None
     return Link(view.prospect_id, person.ref.id, shadow, version, gone=prospect is None)
@@ -181,6 +202,13 @@ def _history(case: Case) -> list[Written]:
     return told
 
 
+def _ticked(case: Case, receipt: Receipt) -> Written:
+    """Return the history of No Email on somebody whom an opted-out prospect could be."""
+    why = f"opted out: {case.plan.opt_out.evidence}; it is not certain who that is"
+    pid = case.view.prospect_id
+    return Written(Kind.PROSPECT, pid, receipt.crm_id, System.CRM, "opt out", {}, receipt.fields, why)
+
+
 def _why(case: Case) -> str:
     rule = case.plan.standing.rule if case.plan.standing else case.plan.why
     moved = (d for d in case.plan.decisions if d.field in case.plan.crm or d.to_outreach is not transforms.ABSENT)
@@ -214,13 +242,17 @@ def _close(db: sa.Connection, on: Applier, cases: Sequence[Case], tally: Tally, 
         words = _fault(case)
         if error is not None:
             tally.new_failed += _stays(db, on, case.change, error)
-        elif words is not None:
+        elif words is not None and not case.kept:
             tally.new_failed += outbox.bury(db, case.change, words)
         elif case.view.prospect_id in again and not case.kept:
             outbox.retry(db, case.change, at=on.now(), error="the reply changed a mapped value")
-        else:
-            (kept if case.kept else done).append(case.change)
+        elif not case.kept:
+            done.append(case.change)
+        if case.kept and isinstance(error, errors.RecordFault | errors.UnsafePlan | None):
+            kept.append(case.change)
     outbox.settle(db, done)
+    urgent = [case.view.prospect_id for case in cases if case.kept_opt_out]
+    outbox.open_changes(db, Kind.PROSPECT, urgent, lane=Lane.OPT_OUT, now=on.now())
     outbox.release(db, kept, standing=Standing.KEPT)
 
 

@@ -154,6 +154,7 @@ def upgrade() -> None:
         sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
         sa.Column("fields", sa.Text(), nullable=False),
         sa.Column("relations", sa.Text(), nullable=False),
+        sa.Column("moved_at", sa.Text(), nullable=False),
         sa.Column("fingerprint", sa.String(), nullable=False),
         sa.Column("updated_at", sa.DateTime(), nullable=True),
         sa.Column("version", sa.Integer(), nullable=True),
