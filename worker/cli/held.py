@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from worker import bootstrap, config
-from worker.sync import fields, held, receipts
+from worker.sync import fields, held
 
 app = typer.Typer(help="What waits for a person to decide.", no_args_is_help=True)
 INVALID, UNFINISHED = 4, 3
@@ -64,11 +64,11 @@ def approve(
         and kind in {None, one.kind}
         and prospect in {None, one.prospect}
     ]
-    if any(one.kind == receipts.ASK for one in chosen) and how is None:
-        sys.stderr.write(
-            "outbook: say --as recreate or --as unlink: the mapping asks what to do about these deletions\n"
-        )
-        raise typer.Exit(INVALID)
+    for asked, choices in held.CHOICES.items():
+        if any(one.kind == asked for one in chosen) and how not in choices:
+            words = " or ".join(f"--as {choice}" for choice in sorted(choices))
+            sys.stderr.write(f"outbook: say {words}: that is what the entries of kind {asked} ask\n")
+            raise typer.Exit(INVALID)
     records = sum(one.records for one in chosen)
     if records > MANY and not yes and not _sure(records):
         raise typer.Exit(INVALID)

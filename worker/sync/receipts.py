@@ -18,7 +18,6 @@ from worker.sync import streams
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
-    from datetime import datetime
 
     import sqlalchemy as sa
 
