@@ -74,6 +74,7 @@ class Computed(StrEnum):
     SEQUENCE_STEP = "sequence_step"
     SEQUENCES = "sequences"
     OPTED_OUT = "opted_out"
+    SYNC_REQUEST = "sync_request"
     ERROR = "error"
 
 
@@ -125,6 +126,16 @@ class Share:
 
 
 @dataclass(frozen=True, slots=True)
+class Brakes:
+    """How much of one kind may happen within 24 hours before somebody is asked; None is no brake."""
+
+    deleted_people: Share | None
+    emptied_values: Share | None
+    new_prospects: int | None
+    new_people: int | None
+
+
+@dataclass(frozen=True, slots=True)
 class TaskRule:
     """How a skipped Outreach task is shown in the CRM."""
 
@@ -137,7 +148,10 @@ class TaskRule:
 
 @dataclass(frozen=True, slots=True)
 class Mapping:
-    """The whole mapping. ``version`` is the hash of its meaning, not of its text: comments and order do not count."""
+    """The whole mapping. ``version`` is the hash of its meaning, not of its text: comments and order do not count.
+
+    ``new_owner`` is the address of the Outreach user who owns a new prospect when the CRM user is none of theirs.
+    """
 
     version: str
     timezone: ZoneInfo
@@ -145,7 +159,8 @@ class Mapping:
     on_crm_delete: OnCrmDelete
     on_outreach_delete: OnOutreachDelete
     first_sight: FirstSight
-    deleted_people: Share | None
+    brakes: Brakes
+    new_owner: str | None
     fields: tuple[Field, ...]
     labels: Dict[Label, str]
     words: Dict[str, Label]

@@ -15,6 +15,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 import pydantic
 
 from worker.core import mapping, yaml_tree
+from worker.core.attributes import ATTRIBUTES, LISTS, READ_ONLY
 from worker.core.mapping import Computed, Direction, Winner
 from worker.core.states import Label
 from worker.core.transforms import Compare, split_path
@@ -28,24 +29,21 @@ NO_EMAIL = "no_email_soliciting"
 NEAREST_FLOOR = 20
 """Below this many people the brake on deletions never trips (contract, section 5)."""
 
-ATTRIBUTES = frozenset(
-    "addedAt addressCity addressCountry addressState addressStreet addressStreet2 addressZip angelListUrl availableAt "
-    "campaignName company dateOfBirth degree eventName externalId externalOwner externalSource facebookUrl firstName "
-    "gender githubUrl githubUsername googlePlusUrl graduationDate jobStartDate lastName linkedInConnections linkedInId "
-    "linkedInUrl middleName nickname occupation personalNote1 personalNote2 preferredContact quoraUrl region school "
-    "score source specialties stackOverflowId stackOverflowUrl tags timeZone title twitterUrl twitterUsername websiteUrl1 "
-    "websiteUrl2 websiteUrl3".split()
-) | {f"custom{n}" for n in range(1, 151)}
-"""Prospect attributes that can be written (facts, outreach-openapi prospectAttributes), the opt-outs apart."""
-READ_ONLY = frozenset(
-    "clickCount createdAt engagedAt engagedScore linkedInSlug name openCount replyCount timeZoneIana timeZoneInferred "
-    "touchedAt updatedAt".split()
-)
-LISTS = frozenset({"emails", "homePhones", "mobilePhones", "otherPhones", "voipPhones", "workPhones"})
-
 
 class _Section(pydantic.BaseModel):
     model_config = pydantic.ConfigDict(extra="forbid", strict=False)
+
+
+Portion = Annotated[str, pydantic.Field(pattern=r"^(none|\d+(\.\d+)?%)$")]
+Number = Literal["none"] | Annotated[int, pydantic.Field(ge=0)]
+
+
+class NewProspects(_Section):
+    """How a prospect is made for a person whom somebody in Workbooks wants in Outreach."""
+
+    owner: Annotated[str, pydantic.Field(pattern=r"^(none|[^@\s]+@[^@\s]+)$")] = pydantic.Field(
+        "none", description="The address of the Outreach user who owns it when the person's owner is none of theirs"
+    )
 
 
 class FieldLine(_Section):
@@ -61,7 +59,10 @@ class FieldLine(_Section):
 class Brakes(_Section):
     """How much of one kind may happen within 24 hours before somebody is asked."""
 
-    deleted_people: Annotated[str, pydantic.Field(pattern=r"^(none|\d+(\.\d+)?%)$")] = "2%"
+    deleted_people: Portion = pydantic.Field("2%", description="Linked people deleted or unreadable in Workbooks")
+    emptied_values: Portion = pydantic.Field("2%", description="Linked people of whom the same field is emptied")
+    new_prospects: Number = pydantic.Field(500, description="Prospects created because of a tick in Workbooks")
+    new_people: Number = pydantic.Field(500, description="People created, once the first pass is through")
 
 
 class TaskSection(_Section):
@@ -75,6 +76,8 @@ class TaskSection(_Section):
 
 
 __all__ = ["MappingInvalid", "Problem", "load", "schema"]
+
+DIRECTIONS = {Computed.OPTED_OUT: Direction.BOTH, Computed.SYNC_REQUEST: Direction.TO_OUTREACH}
 
 RolledUp = Literal["active", "paused", "pending", "failed", "bounced", "disabled", "finished"]
 DEFAULT_WORDS: dict[str, Label] = {label.value: label for label in Label if label is not Label.NOT_ACTIVE}
@@ -97,6 +100,7 @@ class Document(_Section):
     roll_up: Literal["latest_change"] | list[RolledUp] = pydantic.Field(
         default_factory=lambda: list(get_args(RolledUp))
     )
+    new_prospects: NewProspects = NewProspects()
     task: TaskSection = TaskSection()
 
 
@@ -127,8 +131,8 @@ def _near(word: object, words: Sequence[str]) -> str:
 def _problems(tree: Any, error: Any) -> Iterator[Problem]:  # noqa: ANN401 - see yaml_tree.parse
     """Turn one finding of the validator into words for a person who has never heard of types."""
     path = [part for part in error["loc"] if part != "[key]"]
-    if path[0] == "roll_up":  # the validator names the branches of a choice as well
-        path = [part for part in path if not str(part).startswith(("list[", "literal["))]
+    if path[0] in {"roll_up", "brakes"}:  # the validator names the branches of a choice as well
+        path = [part for part in path if not str(part).startswith(("list[", "literal[", "constrained-int", "int"))]
     kind, context = error["type"], error.get("ctx", {})
     if kind == "extra_forbidden":
         at = place(tree, path, key=True)
@@ -139,8 +143,8 @@ def _problems(tree: Any, error: Any) -> Iterator[Problem]:  # noqa: ANN401 - see
         allowed = re.findall(r"'([^']*)'", str(context.get("expected", ""))) or ["1"]
         is_key = error["loc"][-1] == "[key]"
         given = error["input"]
-        if isinstance(given, list) and path == ["roll_up"]:
-            return  # the list is told off item by item
+        if (isinstance(given, list) and path == ["roll_up"]) or path[0] == "brakes":
+            return  # the other branch of the choice tells it better
         hint = ": write it without quotes" if given in allowed else _near(given, allowed)
         words = f"'{given}' is not one of {', '.join(allowed)}{hint}"
         yield Problem(*place(tree, path, key=is_key), words)
@@ -154,7 +158,10 @@ def _plain_words(kind: str, error: Any) -> str:  # noqa: ANN401 - pydantic's own
     if kind == "string_type" and given is None:
         return "must not be empty"
     if kind == "string_pattern_mismatch":
-        return f"'{given}' is neither a share such as 2% nor none"
+        wanted = "address of an Outreach user" if error["loc"][-1] == "owner" else "share such as 2%"
+        return f"'{given}' is no {wanted}, nor none"
+    if kind.startswith(("int_", "greater_than")):
+        return f"'{given}' is no whole number, nor none"
     if kind in {"string_too_short", "too_short"}:
         return "must not be empty"
     if kind in {"string_type", "invalid_key"}:
@@ -174,6 +181,8 @@ def _keys_beside(path: Sequence[Any]) -> list[str]:
         model = FieldLine
     elif path[0] == "brakes" and len(path) > 1:
         model = Brakes
+    elif path[0] == "new_prospects" and len(path) > 1:
+        model = NewProspects
     elif path[0] == "task" and len(path) > 1:
         model = TaskSection
     return list(model.model_fields)
@@ -238,7 +247,7 @@ def _line_problems(line: FieldLine) -> Iterator[tuple[str, str]]:
     if (line.outreach is None) == (line.outbook is None):
         yield "direction", "exactly one of `outreach:` and `outbook:` must say where the value comes from"
     if line.outbook is not None:
-        wanted = Direction.BOTH if line.outbook is Computed.OPTED_OUT else Direction.TO_CRM
+        wanted = DIRECTIONS.get(line.outbook, Direction.TO_CRM)
         if line.direction is not wanted:
             yield "direction", f"`outbook: {line.outbook}` goes {wanted}"
     if line.outreach is not None:
@@ -288,7 +297,6 @@ def _mapping(document: Document) -> mapping.Mapping:
         # An opt-out reaches the CRM whatever the file forgets.
         told[NO_EMAIL] = FieldLine(outbook=Computed.OPTED_OUT, direction=Direction.BOTH)
     lines = tuple(_field(crm, line, document.on_conflict) for crm, line in told.items())
-    brake = document.brakes.deleted_people
     unnamed = mapping.Mapping(
         version="",
         timezone=ZoneInfo(document.timezone),
@@ -296,7 +304,8 @@ def _mapping(document: Document) -> mapping.Mapping:
         on_crm_delete=document.on_crm_delete,
         on_outreach_delete=document.on_outreach_delete,
         first_sight=document.first_sight,
-        deleted_people=None if brake == "none" else mapping.Share(float(brake.rstrip("%")), NEAREST_FLOOR),
+        brakes=_brakes(document.brakes),
+        new_owner=None if document.new_prospects.owner == "none" else document.new_prospects.owner,
         fields=lines,
         labels=document.labels,
         words=document.states,
@@ -312,6 +321,18 @@ def _mapping(document: Document) -> mapping.Mapping:
     )
     meaning = json.dumps(_meaning(replace(unnamed, fields=())), sort_keys=True, ensure_ascii=False)
     return replace(unnamed, version="sha256:" + hashlib.sha256(meaning.encode()).hexdigest())
+
+
+def _brakes(told: Brakes) -> mapping.Brakes:
+    def share(text: str) -> mapping.Share | None:
+        return None if text == "none" else mapping.Share(float(text.rstrip("%")), NEAREST_FLOOR)
+
+    return mapping.Brakes(
+        deleted_people=share(told.deleted_people),
+        emptied_values=share(told.emptied_values),
+        new_prospects=None if told.new_prospects == "none" else told.new_prospects,
+        new_people=None if told.new_people == "none" else told.new_people,
+    )
 
 
 def _meaning(value: object) -> object:
@@ -343,6 +364,7 @@ def _compare(line: FieldLine) -> Compare:
             Computed.SEQUENCE_STEP: Compare.INTEGER,
             Computed.SEQUENCE_STATE_UPDATED_AT: Compare.DATETIME,
             Computed.OPTED_OUT: Compare.FLAG,
+            Computed.SYNC_REQUEST: Compare.FLAG,
         }.get(line.outbook, Compare.TEXT)
     name = split_path(line.outreach or "")[0]
     if name == "emails":

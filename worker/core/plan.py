@@ -29,6 +29,10 @@ if TYPE_CHECKING:
     from worker.core.states import StateView
 
 
+UNSHADOWED = frozenset({Computed.OPTED_OUT, Computed.SYNC_REQUEST})
+"""Fields of which no shadow is kept: an opt-out is a latch, not a value, and a wish is only read."""
+
+
 class Action(StrEnum):
     """What is to be done in the CRM for one person."""
 
@@ -202,6 +206,8 @@ def _merged(view: PersonView, mapping: Mapping, line: Field, values: Dict[str, V
         if opt_out and not shown:
             return merge.Merged(to_crm=True, why=f"opted out: {opt_out.evidence}")
         return merge.Merged(why="opted out on both sides" if opt_out else "not opted out")
+    if line.computed is Computed.SYNC_REQUEST:
+        return merge.Merged(why="what people in the CRM wish for")
     if line.computed in STANDING and line.crm not in values:
         return merge.Merged(why="a state's word is not mapped: not guessed")
     return merge.merge(line, _sides(view, line, values), mapping.first_sight)
@@ -307,7 +313,7 @@ def agreed(
     then = view.link.shadow if view.link else Shadow()
     halves: tuple[dict[str, Value], dict[str, Value]] = ({}, {})
     for line in mapping.fields:
-        if line.crm in unwritten | view.stopped | plan.asked or line.computed is Computed.OPTED_OUT:
+        if line.crm in unwritten | view.stopped | plan.asked or line.computed in UNSHADOWED:
             _copy(line.crm, then, halves)
             continue
         if line.outreach:

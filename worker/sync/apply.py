@@ -179,7 +179,7 @@ def _hold_back(db: sa.Connection, on: Applier, cases: Sequence[Case], batch: Bat
         if case.plan.action in {Action.RECREATE, Action.UNLINK} or case.change.ref.id in batch.unreadable
     ]
     missing, linked = links.missing_lately(db), links.count(db, Kind.PROSPECT)
-    if gone and plan.too_many_deleted(missing, linked, on.mapping.deleted_people):
+    if gone and plan.too_many_deleted(missing, linked, on.mapping.brakes.deleted_people):
         words = (
             f"{missing} of {linked} linked people were deleted or became unreadable in the CRM within a day; "
             "approve to go on as the mapping says, or restore them in the CRM"
