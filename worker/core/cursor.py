@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from datetime import datetime
 
 OVERLAP = timedelta(seconds=90)
 LONG_OVERLAP = timedelta(minutes=10)
 EVERY_TENTH = 10
 SAFETY = timedelta(seconds=60)
 """A record saved just now may carry a time that lies behind one we have already seen (facts, delivery B.4)."""
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """A position among records sorted by change time, then id: everything up to and including it has been read."""
-
-    at: datetime
-    id: int
 
 
 def begin(watermark: datetime | None, polls: int) -> datetime | None:

@@ -62,7 +62,7 @@ def parse(text: str, name: str) -> Any:  # noqa: ANN401 - a YAML tree is anythin
         at = broken.context_mark if missing_colon else broken.problem_mark or broken.context_mark
         words = " ".join(str(broken.problem or broken.context).split())
         raise MappingInvalid(name, [Problem(at.line + 1 if at else 1, at.column + 1 if at else 1, words)]) from None
-    except ValueError as broken:
+    except (ValueError, IndexError) as broken:  # ruamel reads +_ as a number, and then finds that it is none
         raise MappingInvalid(name, [Problem(1, 1, f"a value cannot be read: {broken}")]) from None
     if not problem and not isinstance(tree, dict):
         problem = Problem(1, 1, "empty, or no mapping: start from the output of `outbook mapping init`")

@@ -1,0 +1,385 @@
+"""The mapping's file: what it may say, and every way of getting it wrong, with line and column counted by hand."""
+
+from __future__ import annotations
+
+import json
+from datetime import date
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.core.makers import DEFAULT_FILE, DEFAULT_TEXT, edited
+from worker.core import mapping_file
+from worker.core.mapping import (
+    Brakes,
+    Computed,
+    CreatePeople,
+    Direction,
+    FirstSight,
+    OnCrmDelete,
+    OnOutreachDelete,
+    Share,
+    SkipSignal,
+    Winner,
+)
+from worker.core.mapping_file import MappingInvalid, Problem, load
+from worker.core.states import Label
+from worker.core.transforms import Compare
+
+SCHEMA_FILE = DEFAULT_FILE.with_name("mapping.schema.json")
+
+SMALL = """\
+# How both agree. Lines are counted from this one.
+version: 1
+timezone: Europe/London
+create_people: all
+on_crm_delete: ask
+on_outreach_delete: ask
+on_conflict: outreach
+first_sight: on_conflict
+brakes:
+  deleted_people: 5%
+fields:
+  person_first_name: {outreach: firstName, direction: both}
+  "main_location[email]": {outreach: "emails[0]", direction: both}   # the others stay
+  "main_location[telephone]": {outreach: "workPhones[0]", direction: both, on_conflict: crm}
+  cf_person_outreach_id: {outbook: prospect_id, direction: to_crm}
+  cf_person_sequence_state: {outbook: sequence_state, direction: to_crm}
+labels:
+  active: Active – Running
+  paused: "Active – Paused"
+  opted_out: Opted Out
+  finished: 'Finished'
+  pending: Pending
+  disabled: Disabled
+  failed: Failed
+  bounced: Bounced
+  not_active: Not Active
+roll_up: [active, paused, pending, failed, bounced, disabled, finished]
+task:
+  status: Cancelled
+  name: "Skipped {action}: {sequence}, step {step}"
+  since: 2026-01-31
+  skipped_when: [state_is_skipped]
+"""
+
+FIRST_NAME = "{outreach: firstName, direction: both}"
+ROLL_UP = "[active, paused, pending, failed, bounced, disabled, finished]"
+
+
+def problems(text: str) -> list[Problem]:
+    """Return what is wrong with a mapping, which must be something."""
+    with pytest.raises(MappingInvalid) as caught:
+        load(text)
+    return caught.value.problems
+
+
+# ---- what it may say
+
+
+def test_the_default_mapping() -> None:
+    """The mapping that is shipped is valid and holds what the contract says of it."""
+    told = load(DEFAULT_TEXT)
+    assert [(line.crm, line.outreach or str(line.computed), str(line.direction)) for line in told.fields] == [
+        ("person_first_name", "firstName", "both"),
+        ("person_last_name", "lastName", "both"),
+        ("person_job_title", "title", "both"),
+        ("main_location[email]", "emails[0]", "both"),
+        ("main_location[telephone]", "workPhones[0]", "both"),
+        ("main_location[mobile]", "mobilePhones[0]", "both"),
+        ("cf_person_outreach_id", "prospect_id", "to_crm"),
+        ("cf_person_sequence_state", "sequence_state", "to_crm"),
+        ("cf_person_sequence_state_updated_at", "sequence_state_updated_at", "to_crm"),
+        ("cf_person_sequence_name", "sequence_name", "to_crm"),
+        ("cf_person_sequence_step", "sequence_step", "to_crm"),
+        ("cf_person_sequences", "sequences", "to_crm"),
+        ("no_email_soliciting", "opted_out", "both"),
+        ("cf_person_sync_to_outreach", "sync_request", "to_outreach"),
+        ("cf_person_outreach_error", "error", "to_crm"),
+    ]
+    assert {line.on_conflict for line in told.fields} == {Winner.CRM}
+    assert (told.create_people, told.first_sight) == (CreatePeople.IN_SEQUENCE, FirstSight.FILL_BLANKS)
+    assert (told.on_crm_delete, told.on_outreach_delete) == (OnCrmDelete.RECREATE, OnOutreachDelete.UNLINK)
+    assert (told.timezone.key, told.brakes) == ("UTC", Brakes(Share(2.0, 20), Share(2.0, 20), 500, 500))
+    assert [str(label) for label in told.roll_up] == [
+        *("active", "paused", "pending", "failed", "bounced", "disabled", "finished")
+    ]
+    assert told.reference == "cf_person_outreach_id"
+    assert (told.task.status, told.task.reference, told.task.since) == ("Cancelled", "cf_task_outreach_id", None)
+    assert told.task.name == "Skipped {action}: {sequence}, step {step}"
+    assert told.task.skipped_when == frozenset(SkipSignal)
+
+
+def test_a_small_mapping() -> None:
+    """A mapping of one's own is read with everything in it; labels need no quotes."""
+    told = load(SMALL)
+    assert (told.create_people, told.first_sight) == (CreatePeople.ALL, FirstSight.ON_CONFLICT)
+    assert (told.on_crm_delete, told.on_outreach_delete) == (OnCrmDelete.ASK, OnOutreachDelete.ASK)
+    assert (told.timezone.key, told.brakes.deleted_people) == ("Europe/London", Share(5.0, 20))
+    assert (told.labels[Label.ACTIVE], told.labels[Label.PAUSED]) == ("Active \u2013 Running", "Active \u2013 Paused")
+    assert (told.labels[Label.OPTED_OUT], told.labels[Label.FINISHED]) == ("Opted Out", "Finished")
+    assert (told.task.since, told.task.skipped_when) == (date(2026, 1, 31), frozenset({SkipSignal.STATE_IS_SKIPPED}))
+    compared = {line.crm: (line.compare, line.on_conflict) for line in told.copied}
+    assert compared == {
+        "person_first_name": (Compare.TEXT, Winner.OUTREACH),
+        "main_location[email]": (Compare.EMAIL, Winner.OUTREACH),
+        "main_location[telephone]": (Compare.PHONE, Winner.CRM),
+    }
+
+
+def test_an_opt_out_reaches_the_crm_whatever_the_file_forgets() -> None:
+    """A mapping without a line for the opt-out has one all the same."""
+    line = load(SMALL).field_of(Computed.OPTED_OUT)
+    assert line is not None
+    assert (line.crm, line.direction, line.compare) == ("no_email_soliciting", Direction.BOTH, Compare.FLAG)
+
+
+def test_what_a_mapping_leaves_out_has_a_default() -> None:
+    """Only version, fields and labels must be there."""
+    short = SMALL[: SMALL.index("timezone")] + SMALL[SMALL.index("fields:") : SMALL.index("roll_up")]
+    told, default = load(short), load(DEFAULT_TEXT)
+    assert (told.create_people, told.on_crm_delete, told.on_outreach_delete, told.first_sight) == (
+        *(CreatePeople.IN_SEQUENCE, OnCrmDelete.RECREATE, OnOutreachDelete.UNLINK, FirstSight.FILL_BLANKS),
+    )
+    assert (told.roll_up, told.task, told.words) == (default.roll_up, default.task, default.words)
+    assert (told.timezone.key, told.brakes, told.fields[0].on_conflict) == ("UTC", default.brakes, Winner.CRM)
+
+
+EDITS = [
+    *(("on_conflict: crm", f"on_conflict: {value}") for value in ("crm", "outreach", "newest", "ask")),
+    *(("on_crm_delete: recreate", f"on_crm_delete: {value}") for value in ("recreate", "unlink", "ask")),
+    *(("create_people: in_sequence", f"create_people: {value}") for value in ("in_sequence", "all", "never")),
+    *(("first_sight: fill_blanks", f"first_sight: {value}") for value in ("fill_blanks", "on_conflict")),
+    *(("on_outreach_delete: unlink", f"on_outreach_delete: {value}") for value in ("unlink", "ask")),
+]
+
+
+@pytest.mark.parametrize("old, new", EDITS)
+def test_one_line_edits(old: str, new: str) -> None:
+    """Each of the five keys stands on a line of its own in the default mapping, and takes each of its values."""
+    text = edited((f"\n{old}\n", f"\n{new}\n"))
+    key, value = new.split(": ")
+    told = load(text)
+    held = told.fields[0].on_conflict if key == "on_conflict" else getattr(told, key)
+    assert held == value
+
+
+def test_a_line_may_have_its_own_winner() -> None:
+    """A field's own on_conflict goes before the file's."""
+    told = load(
+        edited(
+            (
+                "{outreach: title,             direction: both}",
+                "{outreach: title, direction: both, on_conflict: outreach}",
+            )
+        )
+    )
+    assert {line.crm for line in told.fields if line.on_conflict is Winner.OUTREACH} == {"person_job_title"}
+
+
+@pytest.mark.parametrize(
+    "word, share", [("none", None), ("2%", Share(2.0, 20)), ("0.5%", Share(0.5, 20)), ("100%", Share(100.0, 20))]
+)
+def test_the_brakes_on_what_goes_missing(word: str, share: Share | None) -> None:
+    """The brakes on deletions and on emptied fields are each a share, or none; below 21 people neither trips."""
+    text = edited(("deleted_people: 5%", f"deleted_people: {word}\n  emptied_values: {word}"), text=SMALL)
+    assert (load(text).brakes.deleted_people, load(text).brakes.emptied_values) == (share, share)
+
+
+@pytest.mark.parametrize("word, number", [("none", None), ("500", 500), ("0", 0)])
+def test_the_brakes_on_new_records(word: str, number: int | None) -> None:
+    """The brakes on new prospects and new people are each a number, or none."""
+    text = edited(("deleted_people: 5%", f"new_prospects: {word}\n  new_people: {word}"), text=SMALL)
+    assert (load(text).brakes.new_prospects, load(text).brakes.new_people) == (number, number)
+
+
+@pytest.mark.parametrize("word, owner", [("none", None), ("ada@example.com", "ada@example.com")])
+def test_who_owns_a_new_prospect(word: str, owner: str | None) -> None:
+    """The owner of new prospects is an address, or none."""
+    assert load(SMALL + f"new_prospects:\n  owner: {word}\n").new_owner == owner
+
+
+def test_what_is_read_of_each_side() -> None:
+    """Every attribute and column that a decision needs is read, and no other."""
+    told = load(SMALL)
+    assert told.prospect_attributes() == (
+        *("emailOptedOut", "emails", "emailsOptStatus", "emailsOptedAt", "firstName", "optedOut", "optedOutAt"),
+        *("updatedAt", "workPhones"),
+    )
+    assert told.person_columns() == (
+        *("cf_person_outreach_id", "cf_person_sequence_state", "main_location[alternate_email]"),
+        *("main_location[email]", "main_location[telephone]", "no_email_soliciting", "person_first_name"),
+    )
+
+
+@pytest.mark.parametrize(
+    "field, compare",
+    [
+        ("main_location[email]", Compare.EMAIL),
+        ("main_location[alternate_email]", Compare.EMAIL),
+        ("main_location[mobile]", Compare.PHONE),
+        ("cf_person_sequence_step", Compare.INTEGER),
+        ("cf_person_sequence_state_updated_at", Compare.DATETIME),
+        ("no_email_soliciting", Compare.FLAG),
+        ("person_job_title", Compare.TEXT),
+        ("person_something_else", Compare.TEXT),
+    ],
+)
+def test_how_a_column_is_compared(field: str, compare: Compare) -> None:
+    """Each column of a person is compared as what it holds asks, mapped or not."""
+    assert load(DEFAULT_TEXT).compare_of(field) is compare
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        SMALL.replace("\n", "\r\n"),
+        "\ufeff" + SMALL,
+        "\n\n" + SMALL + "\n\n",
+        SMALL.rstrip("\n"),
+        SMALL.replace("  ", "      "),
+        SMALL.replace("{outreach: firstName, direction: both}", "\n    outreach: firstName\n    direction: both"),
+        "---\n" + SMALL,
+    ],
+    ids=["CRLF", "BOM", "blank lines", "no last line end", "wide", "block", "document"],
+)
+def test_formatting_is_no_matter(text: str) -> None:
+    """Line ends, marks, indentation and style change nothing."""
+    assert load(text) == load(SMALL)
+
+
+@pytest.mark.parametrize("label", ["Läuft – heute", "実行中", "👩\u200d🚀 läuft", "C'est: fini", "# 1", "no", "a, b"])
+def test_labels_may_hold_anything(label: str) -> None:
+    """A label is kept letter for letter."""
+    assert (
+        load(
+            edited(("active: Active – Running", f"active: {json.dumps(label, ensure_ascii=False)}"), text=SMALL)
+        ).labels[Label.ACTIVE]
+        == label
+    )
+
+
+# ---- the version
+
+
+STATES = (
+    "states: {finished: finished, bounced: bounced, failed: failed, pending: pending, active: active, paused: paused, "
+)
+STATES += "disabled: disabled, opted_out: opted_out}\n"
+
+SAME = [
+    [("# How both agree.", "# Another note.")],
+    [("\nbrakes:\n  deleted_people: 5%", ""), ("roll_up:", "brakes: {deleted_people: 5%}\nroll_up:")],
+    [("deleted_people: 5%", "deleted_people: 5.0%")],
+    [("[state_is_skipped]", '["state_is_skipped"]')],
+    [("on_conflict: crm}", "compare: phone, on_conflict: crm}")],
+    [("direction: both}   #", "direction: both, compare: email, on_conflict: outreach}   #")],
+    [("labels:\n", STATES + "labels:\n")],
+    [("task:\n", "task:\n  reference: cf_task_outreach_id\n")],
+]
+
+
+@pytest.mark.parametrize("edits", SAME)
+def test_the_version_ignores_how_it_is_written(edits: list[tuple[str, str]]) -> None:
+    """Notes, order and defaults written out do not make another version."""
+    assert load(edited(*edits, text=SMALL)).version == load(SMALL).version
+
+
+def test_the_version_ignores_the_order_of_lines_and_signs() -> None:
+    """Neither the order of fields and labels nor that of the signs means anything."""
+    lines = SMALL.splitlines(keepends=True)
+    turned = "".join([*lines[:11], *reversed(lines[11:16]), lines[16], *reversed(lines[17:26]), *lines[26:]])
+    assert load(turned).version == load(SMALL).version
+    two = [edited(("[state_is_skipped]", f"[{signs}]"), text=SMALL) for signs in (
+        "state_is_skipped, gone_while_the_step_moved_on", "gone_while_the_step_moved_on, state_is_skipped"
+    )]  # fmt: skip
+    assert load(two[0]).version == load(two[1]).version != load(SMALL).version
+
+
+OTHER = [
+    ("timezone: Europe/London", "timezone: UTC"),
+    ("create_people: all", "create_people: never"),
+    ("on_crm_delete: ask", "on_crm_delete: unlink"),
+    ("on_outreach_delete: ask", "on_outreach_delete: unlink"),
+    ("on_conflict: outreach", "on_conflict: crm"),
+    ("on_conflict: crm}", "on_conflict: outreach}"),
+    ("first_sight: on_conflict", "first_sight: fill_blanks"),
+    ("deleted_people: 5%", "deleted_people: 6%"),
+    ("deleted_people: 5%", "deleted_people: none"),
+    (FIRST_NAME, "{outreach: firstName, direction: to_crm}"),
+    (FIRST_NAME, "{outreach: middleName, direction: both}"),
+    (FIRST_NAME, "{outreach: firstName, direction: both, compare: email}"),
+    ("person_first_name", "person_last_name"),
+    ("active: Active – Running", "active: Active - Running"),
+    ("roll_up: [active, paused,", "roll_up: [paused, active,"),
+    (f"roll_up: {ROLL_UP}", "roll_up: latest_change"),
+    ("status: Cancelled", "status: Canceled"),
+    ("since: 2026-01-31", "since: 2026-02-01"),
+    ("  since: 2026-01-31\n", ""),
+    ("[state_is_skipped]", "[]"),
+    ("labels:\n", "states: {active: paused}\nlabels:\n"),
+]
+
+
+def test_the_version_changes_with_the_meaning() -> None:
+    """Every edit that means something makes a version of its own."""
+    versions = [load(edited(edit, text=SMALL)).version for edit in OTHER]
+    assert len({load(SMALL).version, *versions}) == len(OTHER) + 1
+    assert all(version.startswith("sha256:") and len(version) == 71 for version in versions)
+
+
+# ---- the schema
+
+
+def test_the_schema_on_disk_is_the_generated_one() -> None:
+    """The schema that editors use says what the reader accepts (renew it: `outbook mapping schema`)."""
+    assert SCHEMA_FILE.read_text(encoding="utf-8") == mapping_file.schema()
+
+
+def test_the_default_mapping_names_its_schema() -> None:
+    """The first line points editors to the schema beside the file."""
+    assert DEFAULT_TEXT.splitlines()[0] == f"# yaml-language-server: $schema=./{SCHEMA_FILE.name}"
+
+
+def test_the_schema_knows_every_key_of_the_default_mapping() -> None:
+    """What the default mapping holds is named and closed in the schema, with the words that each choice takes."""
+    schema = json.loads(mapping_file.schema())
+    keys = {line.split(":")[0] for line in DEFAULT_TEXT.splitlines() if line and line[0] not in "# "}
+    assert keys <= set(schema["properties"])
+    assert (schema["additionalProperties"], sorted(schema["required"])) == (False, ["fields", "labels", "version"])
+    assert schema["$defs"]["CreatePeople"]["enum"] == ["in_sequence", "all", "never"]
+    assert schema["$defs"]["OnCrmDelete"]["enum"] == ["recreate", "unlink", "ask"]
+    assert schema["$defs"]["Direction"]["enum"] == ["both", "to_crm", "to_outreach"]
+
+
+# ---- any text at all
+
+FRAGMENTS = st.sampled_from(
+    [*": - ? # & * ! | > ' \" { } [ ] , % @ << ~ \t".split(" "), "\n", "  ", "2026-02-30", "0o9", "+_"]
+)
+
+
+@given(cut=st.integers(0, len(SMALL)), width=st.integers(0, 12), piece=FRAGMENTS | st.text(max_size=3))
+@settings(max_examples=80)
+def test_no_edit_breaks_the_reader(cut: int, width: int, piece: str) -> None:
+    """Any edit of a mapping gives a mapping, or problems with a place inside the file: never anything else."""
+    text = SMALL[:cut] + piece + SMALL[cut + width :]
+    found: list[Problem] = []
+    try:
+        load(text)
+    except MappingInvalid as invalid:
+        found = invalid.problems or [Problem(0, 0, "")]
+    last = text.count("\n") + text.count("\r") + 2
+    assert all(1 <= one.line <= last and one.column >= 1 and one.words for one in found)
+
+
+def test_the_error_reads_as_compilers_do() -> None:
+    """Each problem is one line, `file:line:column: words`, sorted by place."""
+    text = edited(("create_people: all", "create_people: some"), ("timezone: E", "timezones: E"), text=SMALL)
+    with pytest.raises(MappingInvalid) as caught:
+        load(text, "my.yaml")
+    assert str(caught.value).splitlines() == [
+        "my.yaml:3:1: unknown key 'timezones', did you mean 'timezone'?",
+        "my.yaml:4:16: 'some' is not one of in_sequence, all, never",
+    ]
