@@ -35,10 +35,10 @@ def seen(
     return mirror.Seen(snapshot, records.fingerprint(fields, relations), frozenset(addresses), reference)
 
 
-def keep(store: database.Store, kind: Kind, *ones: mirror.Seen) -> list[mirror.Moved]:
+def keep(store: database.Store, kind: Kind, *ones: mirror.Seen, now: datetime | None = None) -> list[mirror.Moved]:
     """Put them into the mirror and return what moved."""
     with store.write() as db:
-        return mirror.save(db, kind, ones)
+        return mirror.save(db, kind, ones, now=now)
 
 
 def opened(store: database.Store, *ids: int, kind: Kind = Kind.PROSPECT, lane: Lane = Lane.EDIT, at: float = 0) -> None:

@@ -85,6 +85,20 @@ def test_an_older_copy_is_ignored(store: database.Store) -> None:
     assert load(store, Kind.PERSON, 7)[7].fields == {"title": "new"}
 
 
+def test_an_older_copy_without_a_version_is_known_by_its_time(store: database.Store) -> None:
+    """Outreach has no versions: a copy dated before the mirror's is history; one of the same second is not."""
+    keep(store, Kind.PROSPECT, seen(Kind.PROSPECT, 1, title="new"), now=NOW)
+    assert keep(store, Kind.PROSPECT, seen(Kind.PROSPECT, 1, at=later(-1), title="old"), now=later(1)) == []
+    assert load(store, Kind.PROSPECT, 1)[1].fields == {"title": "new"}
+    assert len(keep(store, Kind.PROSPECT, seen(Kind.PROSPECT, 1, title="same second"), now=later(1))) == 1
+
+
+def test_a_date_in_the_future_does_not_blind_us(store: database.Store) -> None:
+    """A record that was dated 2099 by mistake and is edited today is taken as it is today."""
+    keep(store, Kind.PROSPECT, seen(Kind.PROSPECT, 1, at=later(10**9), title="odd"), now=NOW)
+    assert len(keep(store, Kind.PROSPECT, seen(Kind.PROSPECT, 1, at=later(5), title="mended"), now=later(5))) == 1
+
+
 def test_a_deletion_moves_although_nothing_else_differs(store: database.Store) -> None:
     """A tombstone has the same values and the same lock_version, and still moves; so does its return."""
     living = seen(Kind.PERSON, 7, version=4, title="a")

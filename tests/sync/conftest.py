@@ -18,9 +18,16 @@ def make_scene(tmp_path: Path) -> Iterator[MakeScene]:
     """Make scenes, each with a store of its own in one SQLite file."""
     made: list[Scene] = []
 
-    def make(records: int = 0, crm_options: dict[str, object] | None = None, options: Options | None = None) -> Scene:
+    def make(
+        records: int = 0,
+        crm_options: dict[str, object] | None = None,
+        options: Options | None = None,
+        page_size: int = 1000,
+    ) -> Scene:
         url = f"sqlite:///{tmp_path / f'scene{len(made)}.db'}"
-        made.append(Scene(url, records, crm_options=crm_options or {}, options=options or Options()))
+        made.append(
+            Scene(url, records, crm_options=crm_options or {}, options=options or Options(), page_size=page_size)
+        )
         return made[-1]
 
     yield make

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -147,6 +148,7 @@ class Scene:
     seed: str = "scene"
     crm_options: dict[str, Any] = field(default_factory=dict)
     options: Options = field(default_factory=Options)
+    page_size: int = 1000
     mapping: Mapping = field(init=False)
     outreach: ControlApp = field(init=False)
     crm: ControlApp = field(init=False)
@@ -209,9 +211,10 @@ class Scene:
                 now=self.now,
             )
 
-        tokens = FixedToken("sim-access")
+        vendor = Outreach(client(System.OUTREACH, OUTREACH), FixedToken("sim-access"))
+        vendor.page = partial(vendor.page, size=self.page_size)  # type: ignore[method-assign]
         return Remotes(
-            outreach=Outreach(client(System.OUTREACH, OUTREACH), tokens),
+            outreach=vendor,
             crm=Workbooks(client(System.CRM, CRM), "sim-key"),
         )
 

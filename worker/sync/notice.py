@@ -36,7 +36,7 @@ def keep(
     db: sa.Connection, stream: Kind, snapshots: Sequence[Snapshot], *, mapping: Mapping, names: Names, now: datetime
 ) -> Told:
     """Store a page and open what follows from it, in the caller's transaction."""
-    moved = mirror.save(db, stream, streams.all_seen(snapshots, mapping))
+    moved = mirror.save(db, stream, streams.all_seen(snapshots, mapping), now=now)
     if not moved:
         return Told(0, 0)
     if stream in {Kind.SEQUENCE, Kind.STEP}:
@@ -140,9 +140,17 @@ def _people(db: sa.Connection, moved: Sequence[Moved], *, mapping: Mapping, name
         if link and (one.before is None or not streams.no_email(one.before, mapping)):
             urgent.add(link.outreach_id)
     links.latch(db, latches, now)
+    wishing = [one.after.ref.id for crm_id, one in by_id.items() if crm_id not in linked and _wishes(one, mapping)]
+    outbox.open_changes(db, Kind.PERSON, wishing, lane=Lane.EDIT, now=now)
     calm = {link.outreach_id for link in linked.values()} | _strangers(db, by_id, set(linked))
     outbox.open_changes(db, Kind.PROSPECT, urgent, lane=Lane.OPT_OUT, now=now)
     return len(urgent) + outbox.open_changes(db, Kind.PROSPECT, calm - urgent, lane=Lane.EDIT, now=now)
+
+
+def _wishes(one: Moved, mapping: Mapping) -> bool:
+    """Tell whether the person is wanted in Outreach, or was until now: what was told about it then has to go."""
+    seen = (one.after, one.before)
+    return any(snapshot is not None and streams.wishes_for_outreach(snapshot, mapping) for snapshot in seen)
 
 
 def _deletions(db: sa.Connection, linked: dict[int, int], by_id: dict[int, Moved], *, now: datetime) -> None:

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from worker.sync.streams import Remotes
 
 CRM_PAGE = 100
+_EITHER = (("is_deleted", "true", ""), ("is_deleted", "false", ""))
 WHOLE = frozenset({Kind.SEQUENCE})
 """Read whole each time: whether enabling a sequence moves its ``updatedAt`` is unproven, and a page holds a thousand."""
 
@@ -208,20 +209,21 @@ def _crm_page(reading: Reading, *, remotes: Remotes, mapping: Mapping, lacking: 
 
 
 def _by_id(reading: Reading) -> tuple[list[tuple[str, str, str]], str]:
-    return [("id", "gt", str(reading.place_id or 0))], "and"
+    after = ("id", "gt", str(reading.place_id or 0))
+    # The first load needs no tombstones: nobody is linked yet. Reading everything again must pass no deletion over.
+    return ([after, *_EITHER], "1 AND (2 OR 3)") if reading.primed else ([after], "and")
 
 
 def _by_time(reading: Reading) -> tuple[list[tuple[str, str, str]], str]:
     """Read on after the last place: by change time, then by id inside one second. Deletions come in the same query."""
-    either = [("is_deleted", "true", ""), ("is_deleted", "false", "")]
     if reading.place_at is None:
         since = cursor.begin(reading.watermark, reading.polls)
         at = transforms.crm_time(since) if since else ""
-        return [("updated_at", "ge", at), *either], "1 AND (2 OR 3)"
+        return [("updated_at", "ge", at), *_EITHER], "1 AND (2 OR 3)"
     at = transforms.crm_time(reading.place_at)
     # Not `_start`: rows that change meanwhile leave the second and would shift others past it (docs: offset paging skips rows).
     here = [("updated_at", "gt", at), ("updated_at", "ge", at), ("id", "gt", str(reading.place_id))]
-    return [*here, *either], "(1 OR (2 AND 3)) AND (4 OR 5)"
+    return [*here, *_EITHER], "(1 OR (2 AND 3)) AND (4 OR 5)"
 
 
 def _later(reading: Reading, page: Page) -> Reading:
