@@ -25,7 +25,7 @@ from worker.core import errors
 from worker.core.records import Kind
 from worker.store import backlog, outbox
 from worker.store.outbox import Lane
-from worker.sync import apply, fields, skips
+from worker.sync import apply, brakes, fields, skips, strangers
 from worker.sync.poll import poll as poll_stream
 
 if TYPE_CHECKING:
@@ -101,6 +101,7 @@ def poll(stream: str) -> None:
 def apply_due() -> None:
     """Apply a batch of people and one of tasks, and ring for the next if there may be one."""
     told = apply.apply_people(runtime().applier())
+    told.add(strangers.apply_strangers(runtime().applier()))
     told.add(skips.apply_tasks(runtime().applier()))
     if told.claimed:
         log.info("applied", **told.counts())
@@ -123,6 +124,8 @@ def sweep() -> None:
     on = runtime()
     with on.store.read() as db:
         due = backlog.claimable(db, bootstrap.now())
+    if not due:
+        brakes.note_first_pass(on.store, bootstrap.now())
     if due.get(Lane.OPT_OUT):
         ring("outbook.opt_outs")
     for _ in range(min(RINGS, -(-sum(due.values()) // outbox.BATCH))):

@@ -102,6 +102,7 @@ def _say_plan(console: Console, report: Report) -> None:
     console.print(f"would write: {words}")
     for one in planned[:20]:
         fields = ", ".join([*one["crm"], *one["outreach"]])
-        console.print(f"  prospect {one['prospect']}: {one['action']} ({fields})", soft_wrap=True)
+        who = f"prospect {one['prospect']}" if "prospect" in one else f"person {one['person']}"
+        console.print(f"  {who}: {one['action']} ({fields})", soft_wrap=True)
     if len(planned) > 20:  # noqa: PLR2004 - what fits a screen
         console.print(f"  and {len(planned) - 20} more; --json lists all")

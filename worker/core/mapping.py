@@ -136,21 +136,65 @@ class Brakes:
 
 
 @dataclass(frozen=True, slots=True)
+class TaskBack:
+    """Which statuses of a CRM task complete its Outreach task, and which let the sequence go on without it."""
+
+    completed: frozenset[str]
+    cancelled: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
 class TaskRule:
-    """How a skipped Outreach task is shown in the CRM."""
+    """How a skipped Outreach task is shown in the CRM; ``back`` is None while nothing travels the other way."""
 
     status: str
     name: str
     reference: str
     since: date | None
     skipped_when: frozenset[SkipSignal]
+    back: TaskBack | None = None
+
+
+class Verb(StrEnum):
+    """What people in the CRM may ask for about a sequence."""
+
+    ADD = "add"
+    PAUSE = "pause"
+    RESUME = "resume"
+    FINISH = "finish"
+    REMOVE = "remove"
+
+
+OWNER = "owner"
+"""Stands for the mailbox of the prospect's owner."""
+
+
+@dataclass(frozen=True, slots=True)
+class SequenceActions:
+    """The person's fields in which people ask for a sequence action and are answered.
+
+    ``mailbox`` is what a new state sends from: an address, OWNER, or None to leave it to Outreach. ``words`` are the
+    picklist's.
+    """
+
+    action: str
+    sequence: str
+    outcome: str
+    mailbox: str | None
+    words: Dict[Verb, str]
+
+    @property
+    def columns(self) -> tuple[str, str, str]:
+        """The three fields."""
+        return (self.action, self.sequence, self.outcome)
 
 
 @dataclass(frozen=True, slots=True)
 class Mapping:
     """The whole mapping. ``version`` is the hash of its meaning, not of its text: comments and order do not count.
 
-    ``new_owner`` is the address of the Outreach user who owns a new prospect when the CRM user is none of theirs.
+    ``new_owner`` is the address of the Outreach user who owns a new prospect when the CRM user is none of theirs;
+    ``actions`` is None while nobody in the CRM may ask for sequence actions.
     """
 
     version: str
@@ -167,6 +211,7 @@ class Mapping:
     roll_up: Sequence[Label] | str
     task: TaskRule
     by_crm: Dict[str, Field] = field(default_factory=dict)
+    actions: SequenceActions | None = None
 
     def field_of(self, computed: Computed) -> Field | None:
         """Return the line that holds a computed value, None if the mapping leaves it out."""
@@ -192,7 +237,8 @@ class Mapping:
 
     def person_columns(self) -> tuple[str, ...]:
         """Return every column of a person that a decision may need, sorted, without those every record has."""
-        return tuple(sorted({line.crm for line in self.fields} | set(PERSON_ADDRESSES)))
+        asked = self.actions.columns if self.actions else ()
+        return tuple(sorted({line.crm for line in self.fields} | set(PERSON_ADDRESSES) | set(asked)))
 
     def compare_of(self, crm_field: str) -> Compare:
         """Return how values of a CRM field are compared."""

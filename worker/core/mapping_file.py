@@ -8,8 +8,7 @@ import json
 import re
 import string
 from dataclasses import fields, is_dataclass, replace
-from datetime import date
-from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
+from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import pydantic
@@ -17,6 +16,16 @@ import pydantic
 from worker.core import mapping, yaml_tree
 from worker.core.attributes import ATTRIBUTES, LISTS, READ_ONLY
 from worker.core.mapping import Computed, Direction, Winner
+from worker.core.mapping_shape import (
+    DEFAULT_WORDS,
+    Brakes,
+    Document,
+    FieldLine,
+    NewProspects,
+    SequenceActions,
+    TaskSection,
+    Words,
+)
 from worker.core.states import Label
 from worker.core.transforms import Compare, split_path
 from worker.core.yaml_tree import MappingInvalid, Problem, place
@@ -30,78 +39,16 @@ NEAREST_FLOOR = 20
 """Below this many people the brake on deletions never trips (contract, section 5)."""
 
 
-class _Section(pydantic.BaseModel):
-    model_config = pydantic.ConfigDict(extra="forbid", strict=False)
+__all__ = ["DEFAULT_WORDS", "MappingInvalid", "Problem", "load", "schema"]
 
-
-Portion = Annotated[str, pydantic.Field(pattern=r"^(none|\d+(\.\d+)?%)$")]
-Number = Literal["none"] | Annotated[int, pydantic.Field(ge=0)]
-
-
-class NewProspects(_Section):
-    """How a prospect is made for a person whom somebody in Workbooks wants in Outreach."""
-
-    owner: Annotated[str, pydantic.Field(pattern=r"^(none|[^@\s]+@[^@\s]+)$")] = pydantic.Field(
-        "none", description="The address of the Outreach user who owns it when the person's owner is none of theirs"
-    )
-
-
-class FieldLine(_Section):
-    """One field: where its value comes from, and which way edits travel."""
-
-    outreach: str | None = pydantic.Field(None, description="Outreach's name of the value, such as title or emails[0]")
-    outbook: Computed | None = pydantic.Field(None, description="A value that Outbook works out")
-    direction: Direction = pydantic.Field(description="both, to_crm or to_outreach")
-    on_conflict: Winner | None = pydantic.Field(None, description="Who wins here; without it, the file's on_conflict")
-    compare: Compare | None = pydantic.Field(None, description="When two values count as the same")
-
-
-class Brakes(_Section):
-    """How much of one kind may happen within 24 hours before somebody is asked."""
-
-    deleted_people: Portion = pydantic.Field("2%", description="Linked people deleted or unreadable in Workbooks")
-    emptied_values: Portion = pydantic.Field("2%", description="Linked people of whom the same field is emptied")
-    new_prospects: Number = pydantic.Field(500, description="Prospects created because of a tick in Workbooks")
-    new_people: Number = pydantic.Field(500, description="People created, once the first pass is through")
-
-
-class TaskSection(_Section):
-    """How a skipped Outreach task is shown in Workbooks."""
-
-    status: Annotated[str, pydantic.Field(min_length=1)] = "Cancelled"
-    name: Annotated[str, pydantic.Field(min_length=1)] = "Skipped {action}: {sequence}, step {step}"
-    reference: Annotated[str, pydantic.Field(min_length=1)] = "cf_task_outreach_id"
-    since: date | None = None
-    skipped_when: list[mapping.SkipSignal] = list(mapping.SkipSignal)
-
-
-__all__ = ["MappingInvalid", "Problem", "load", "schema"]
-
+SECTIONS: dict[tuple[str, ...], type[pydantic.BaseModel]] = {
+    ("brakes",): Brakes,
+    ("new_prospects",): NewProspects,
+    ("sequence_actions",): SequenceActions,
+    ("sequence_actions", "words"): Words,
+    ("task",): TaskSection,
+}
 DIRECTIONS = {Computed.OPTED_OUT: Direction.BOTH, Computed.SYNC_REQUEST: Direction.TO_OUTREACH}
-
-RolledUp = Literal["active", "paused", "pending", "failed", "bounced", "disabled", "finished"]
-DEFAULT_WORDS: dict[str, Label] = {label.value: label for label in Label if label is not Label.NOT_ACTIVE}
-
-
-class Document(_Section):
-    """How Outreach and Workbooks agree."""
-
-    version: Literal[1] = pydantic.Field(description="The layout of this file")
-    timezone: str = pydantic.Field("UTC", description="Used for dates without a time")
-    create_people: mapping.CreatePeople = mapping.CreatePeople.IN_SEQUENCE
-    on_crm_delete: mapping.OnCrmDelete = mapping.OnCrmDelete.RECREATE
-    on_outreach_delete: mapping.OnOutreachDelete = mapping.OnOutreachDelete.UNLINK
-    on_conflict: Winner = Winner.CRM
-    first_sight: mapping.FirstSight = mapping.FirstSight.FILL_BLANKS
-    brakes: Brakes = Brakes()
-    fields: dict[str, FieldLine] = pydantic.Field(min_length=1)
-    labels: dict[Label, Annotated[str, pydantic.Field(min_length=1)]]
-    states: dict[str, Label] = DEFAULT_WORDS
-    roll_up: Literal["latest_change"] | list[RolledUp] = pydantic.Field(
-        default_factory=lambda: list(get_args(RolledUp))
-    )
-    new_prospects: NewProspects = NewProspects()
-    task: TaskSection = TaskSection()
 
 
 def schema() -> str:
@@ -155,36 +102,39 @@ def _problems(tree: Any, error: Any) -> Iterator[Problem]:  # noqa: ANN401 - see
 
 def _plain_words(kind: str, error: Any) -> str:  # noqa: ANN401 - pydantic's own dict
     given = error["input"]
-    if kind == "string_type" and given is None:
+    if (kind == "string_type" and given is None) or kind in {"string_too_short", "too_short"}:
         return "must not be empty"
     if kind == "string_pattern_mismatch":
-        wanted = "address of an Outreach user" if error["loc"][-1] == "owner" else "share such as 2%"
-        return f"'{given}' is no {wanted}, nor none"
-    if kind.startswith(("int_", "greater_than")):
-        return f"'{given}' is no whole number, nor none"
-    if kind in {"string_too_short", "too_short"}:
-        return "must not be empty"
+        return _pattern_words(given, str(error["loc"][0]), error["loc"][-1])
     if kind in {"string_type", "invalid_key"}:
         return f"a text is wanted here, not {given!r}: put it in quotes"
-    if kind in {"dict_type", "model_type", "model_attributes_type"}:
-        return "indented lines of `key: value` are wanted here"
     if kind == "list_type":
         return "a list is wanted here: [first, second]"
-    if kind.startswith("date"):
-        return f"'{given}' is no date: write it as 2026-01-31"
-    return str(error["msg"])
+    if kind in {"dict_type", "model_type", "model_attributes_type"}:
+        return "indented lines of `key: value` are wanted here"
+    return _unit_words(kind, given) or str(error["msg"])
+
+
+def _unit_words(kind: str, given: object) -> str | None:
+    if kind.startswith(("int_", "greater_than")):
+        return f"'{given}' is no whole number, nor none"
+    if kind.startswith("bool_"):
+        return f"'{given}' is neither true nor false"
+    return f"'{given}' is no date: write it as 2026-01-31" if kind.startswith("date") else None
+
+
+def _pattern_words(given: object, section: str, key: object) -> str:
+    if key == "owner":
+        return f"'{given}' is no address of an Outreach user, nor none"
+    if key == "mailbox":
+        return f"'{given}' is no address of a mailbox, nor owner or none"
+    return f"'{given}' is no share such as 2%, nor none" if section == "brakes" else "must not be empty"
 
 
 def _keys_beside(path: Sequence[Any]) -> list[str]:
-    model: type[_Section] = Document
-    if path[0] == "fields":
-        model = FieldLine
-    elif path[0] == "brakes" and len(path) > 1:
-        model = Brakes
-    elif path[0] == "new_prospects" and len(path) > 1:
-        model = NewProspects
-    elif path[0] == "task" and len(path) > 1:
-        model = TaskSection
+    """Return the keys that may stand where the unknown one stands."""
+    above = tuple(str(part) for part in path[:-1])
+    model: type[pydantic.BaseModel] = FieldLine if above[:1] == ("fields",) else SECTIONS.get(above, Document)
     return list(model.model_fields)
 
 
@@ -197,6 +147,7 @@ def _contradictions(tree: Any, document: Document) -> Iterator[Problem]:  # noqa
         yield Problem(*place(tree, ["timezone"]), words)
     yield from _in_fields(tree, document)
     yield from _in_labels(tree, document)
+    yield from _in_actions(tree, document)
     if not _is_template(document.task.name):
         words = "only {action}, {sequence} and {step} can stand in braces here"
         yield Problem(*place(tree, ["task", "name"]), words)
@@ -233,6 +184,23 @@ def _in_labels(tree: Any, document: Document) -> Iterator[Problem]:  # noqa: ANN
         for label in mapping.ROLLED_UP:
             if label.value not in document.roll_up:
                 yield Problem(*place(tree, ["roll_up"]), f"'{label}' is missing from the order")
+
+
+def _in_actions(tree: Any, document: Document) -> Iterator[Problem]:  # noqa: ANN401 - see yaml_tree.parse
+    told = document.sequence_actions
+    seen = dict.fromkeys(document.fields, "`fields:`")
+    for key in ("action", "sequence", "outcome"):
+        name = getattr(told, key)
+        if name in seen:
+            yield Problem(*place(tree, ["sequence_actions", key]), f"'{name}' is already used by {seen[name]}")
+        seen.setdefault(name, f"`{key}:`")
+    words = [(verb, word.strip().casefold()) for verb, word in told.words.by_verb().items()]
+    yield from _doubles(tree, ["sequence_actions", "words"], words)
+    task = document.task
+    for number, label in enumerate(task.cancelled_labels):
+        if label in task.completed_labels:
+            both = f"'{label}' cannot mean both completed and cancelled"
+            yield Problem(*place(tree, ["task", "cancelled_labels", number]), both)
 
 
 def _is_template(text: str) -> bool:
@@ -316,11 +284,31 @@ def _mapping(document: Document) -> mapping.Mapping:
             reference=document.task.reference,
             since=document.task.since,
             skipped_when=frozenset(document.task.skipped_when),
+            back=_back(document.task),
         ),
         by_crm={line.crm: line for line in lines},
+        actions=_actions(document.sequence_actions),
     )
     meaning = json.dumps(_meaning(replace(unnamed, fields=())), sort_keys=True, ensure_ascii=False)
     return replace(unnamed, version="sha256:" + hashlib.sha256(meaning.encode()).hexdigest())
+
+
+def _back(told: TaskSection) -> mapping.TaskBack | None:
+    if not told.back_to_outreach:
+        return None
+    return mapping.TaskBack(frozenset(told.completed_labels), frozenset(told.cancelled_labels))
+
+
+def _actions(told: SequenceActions) -> mapping.SequenceActions | None:
+    if not told.enabled:
+        return None
+    return mapping.SequenceActions(
+        action=told.action,
+        sequence=told.sequence,
+        outcome=told.outcome,
+        mailbox=None if told.mailbox == "none" else told.mailbox,
+        words={verb: word.strip() for verb, word in told.words.by_verb().items()},
+    )
 
 
 def _brakes(told: Brakes) -> mapping.Brakes:

@@ -33,6 +33,10 @@ UNSHADOWED = frozenset({Computed.OPTED_OUT, Computed.SYNC_REQUEST})
 """Fields of which no shadow is kept: an opt-out is a latch, not a value, and a wish is only read."""
 
 
+PENDING = ""
+"""Under this name, which no field bears, the CRM's half of a shadow lists the fields whose edits have not travelled yet."""
+
+
 class Action(StrEnum):
     """What is to be done in the CRM for one person."""
 
@@ -224,7 +228,7 @@ def _sides(view: PersonView, line: Field, values: Dict[str, Value]) -> merge.Sid
     if view.person and view.person.deleted and (isinstance(crm, Absent) or transforms.is_blank(crm)):
         # What a tombstone does not show was not emptied by anybody: it is filled again, and empties nothing elsewhere.
         crm, crm_then = None, ABSENT
-    elif view.link and view.person and is_echo(view.person, view.link):
+    elif view.link and view.person and is_echo(view.person, view.link) and line.crm not in _pending(shadow):
         crm_then = crm
     return merge.Sides(
         shadow.outreach.get(line.crm, ABSENT),
@@ -234,6 +238,12 @@ def _sides(view: PersonView, line: Field, values: Dict[str, Value]) -> merge.Sid
         outreach_at=view.prospect.moved_at.get(line.attribute) if view.prospect and line.attribute else None,
         crm_at=view.person.moved_at.get(line.crm) if view.person else None,
     )
+
+
+def _pending(shadow: Shadow) -> list[str]:
+    """Return the fields that our last write did not settle: of these its echo tells nothing."""
+    names = shadow.crm.get(PENDING)
+    return names if isinstance(names, list) else []
 
 
 def is_echo(person: Snapshot, link: Link) -> bool:
@@ -308,12 +318,17 @@ def agreed(
 ) -> Shadow:
     """Return the shadow after the writes: what both sides now hold.
 
-    Fields that were stopped, asked about or ``unwritten`` stay as they were: their edits have not travelled yet.
+    Fields that were stopped, asked about or ``unwritten`` stay as they were: their edits have not travelled yet, and what
+    the CRM holds there is not what it made of a value of ours.
     """
     then = view.link.shadow if view.link else Shadow()
     halves: tuple[dict[str, Value], dict[str, Value]] = ({}, {})
+    unsettled = unwritten | view.stopped | plan.asked
+    pending = [line.crm for line in mapping.fields if line.crm in unsettled and line.computed not in UNSHADOWED]
+    if pending:
+        halves[1][PENDING] = sorted(pending)
     for line in mapping.fields:
-        if line.crm in unwritten | view.stopped | plan.asked or line.computed in UNSHADOWED:
+        if line.crm in unsettled or line.computed in UNSHADOWED:
             _copy(line.crm, then, halves)
             continue
         if line.outreach:

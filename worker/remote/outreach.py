@@ -120,6 +120,24 @@ class Outreach:
             data["relationships"] = {"owner": {"data": {"type": "user", "id": owner_id}}}
         return self._write("POST", "/api/v2/prospects", data, None)
 
+    def ids_by_email(self, plural: str, singular: str, addresses: Sequence[str]) -> dict[str, int]:
+        """Return the ids of users or mailboxes by their address in lower case: ``ids_by_email("users", "user", …)``."""
+        found: dict[str, int] = {}
+        for chunk in _chunks(sorted(set(addresses)), ADDRESSES_A_CALL):
+            params = [("page[size]", "1000"), (f"fields[{singular}]", "email"), ("filter[email]", ",".join(chunk))]
+            found |= self.client.patiently(lambda params=params: self._emails(plural, params), repeatable=True)  # type: ignore[misc]
+        return found
+
+    def _emails(self, plural: str, params: list[tuple[str, str]]) -> dict[str, int]:
+        reply = self._authorised(base.Ask("GET", self.client.url(f"/api/v2/{plural}", params)))
+        self._refuse_read(reply, None)
+        document = base.decoded(reply, _ANYTHING)
+        rows = document.get("data") if isinstance(document, dict) else None
+        if not isinstance(rows, list):
+            raise base.Unanswered(f"a list of {plural} has no data", system=self.client.system)
+        told = {str((row.get("attributes") or {}).get("email") or "").casefold(): int(row["id"]) for row in rows}
+        return {address: number for address, number in told.items() if address}
+
     def identity(self) -> str | None:
         """Return what the API's root tells of the organisation, or None when it tells nothing of the kind."""
 

@@ -94,3 +94,10 @@ def claimable(db: sa.Connection, now: datetime) -> dict[Lane, int]:
         CHANGE.c.state == Standing.DUE, CHANGE.c.next_at <= now, free
     )
     return {Lane(row.lane): row.rows for row in db.execute(query.group_by(CHANGE.c.lane))}
+
+
+def unsettled_ids(db: sa.Connection, kind: Kind) -> list[int]:
+    """Return the records of a kind that still wait to be seen to, held ones too, dead letters not."""
+    waiting = (Standing.DUE.value, Standing.HELD.value)
+    query = sa.select(CHANGE.c.record_id).where(CHANGE.c.kind == kind, CHANGE.c.state.in_(waiting))
+    return [row.record_id for row in db.execute(query)]

@@ -169,6 +169,16 @@ class DeletionRow(SQLModel, table=True):
     approved: bool = False
 
 
+class BrakeRow(SQLModel, table=True):
+    """One record that counts towards a brake, under the brake's key; ``record_id`` 0 is the approval of the brake itself."""
+
+    __tablename__ = "brake"
+    __table_args__ = (sa.Index("ix_brake_key_at", "key", "at"),)
+    key: str = Field(primary_key=True)
+    record_id: int = _id(primary_key=True)
+    at: datetime | None = _moment()
+
+
 class CursorRow(SQLModel, table=True):
     """How far a stream has been read. ``next_link``, ``place_*`` and ``run_*`` belong to the run under way."""
 

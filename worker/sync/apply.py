@@ -14,17 +14,15 @@ from worker.core.mapping import Computed
 from worker.core.plan import Action
 from worker.core.records import Kind, System
 from worker.remote.workbooks import Write
-from worker.store import cursors, links, mirror, outbox
+from worker.store import cursors, mirror, outbox
 from worker.store.outbox import Lane
-from worker.sync import deliver, fields, gather, identify, receipts, streams
+from worker.sync import brakes, deliver, fields, gather, identify, receipts, streams
 from worker.sync.case import Case, kept_alive
 from worker.sync.deliver import Desk, Job, Receipt
 from worker.sync.tally import Tally
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
-
-    import sqlalchemy as sa
 
     from worker.core.mapping import Mapping
     from worker.core.plan import PersonView
@@ -78,10 +76,14 @@ def _work(
             now=on.now(),
         )
         batch = look.gather(ids, live=False)
+    rivals = {match.owner for match in batch.matches.values() if match.owner is not None}
+    # Outreach shows a merge in no other way: the loser is gone, and the survivor has its addresses.
+    if rivals and primed and look.fetch(rivals):
+        batch = look.gather(ids, live=False)
     cases = [_case(on, change, batch, primed=primed) for change in changes]
     _set_apart(cases)
     with on.store.write() as db:
-        _hold_back(db, on, cases, batch)
+        brakes.hold_back(db, on, cases, batch)
         mine = {c.id for c in outbox.intend(db, [(case.change, _intent(case)) for case in cases], on.now())}
     cases = [case for case in cases if case.change.id in mine]
     _write_crm(on, cases, batch, lacking=lacking)
@@ -112,6 +114,19 @@ class _Look:
             lacking=self.lacking,
             now=on.now(),
             live=live,
+        )
+
+    def fetch(self, prospect_ids: set[int]) -> set[int]:
+        """Look some prospects up by id and return those that are gone."""
+        on = self.on
+        return gather.fetch(
+            Kind.PROSPECT,
+            prospect_ids,
+            store=on.store,
+            remotes=on.remotes,
+            mapping=on.mapping,
+            names=on.names,
+            now=on.now(),
         )
 
 
@@ -163,33 +178,6 @@ def _set_apart(cases: Sequence[Case]) -> None:
             case.trouble = errors.StaleVersion("shares an address with a person just being created")
             case.plan = plan.held(case.plan)
         borne |= addresses
-
-
-def _hold_back(db: sa.Connection, on: Applier, cases: Sequence[Case], batch: Batch) -> None:
-    """Hold what waits for a person: a deletion the policy asks about, and every one of them once the brake has tripped."""
-    unreadable = {
-        case.view.link.crm_id: (case.view.prospect_id, on.now())
-        for case in cases
-        if isinstance(case.trouble, errors.Unreadable) and case.view.link
-    }
-    links.missing(db, unreadable)
-    gone = [
-        case
-        for case in cases
-        if case.plan.action in {Action.RECREATE, Action.UNLINK} or case.change.ref.id in batch.unreadable
-    ]
-    missing, linked = links.missing_lately(db), links.count(db, Kind.PROSPECT)
-    if gone and plan.too_many_deleted(missing, linked, on.mapping.brakes.deleted_people):
-        words = (
-            f"{missing} of {linked} linked people were deleted or became unreadable in the CRM within a day; "
-            "approve to go on as the mapping says, or restore them in the CRM"
-        )
-        for case in gone:
-            case.trouble = receipts.TooBold(words)
-            case.plan = plan.held(case.plan)
-    for case in cases:
-        if case.plan.action is Action.HOLD and case.trouble is None:
-            case.trouble = errors.UnsafePlan(case.plan.why)
 
 
 def _intent(case: Case) -> dict[str, object]:

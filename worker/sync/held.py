@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 
 from worker.core import transforms
 from worker.core.records import Kind, Shadow
-from worker.store import links, mirror, outbox
+from worker.store import brakes, links, mirror, outbox
 from worker.store.outbox import Lane
+from worker.sync import brakes as sync_brakes
 from worker.sync import receipts
 
 if TYPE_CHECKING:
@@ -68,12 +69,13 @@ def entries(store: Store) -> list[Entry]:
 def approve(store: Store, chosen: Sequence[Entry], mapping: Mapping, *, how: As | None, now: datetime) -> int:
     """Let entries go on and return how many records that were held are due again.
 
-    A tripped brake takes the deletions seen so far as meant. An entry that the mapping asks about needs ``how``. An ambiguous
-    match is only looked at again: approval never decides it.
+    A tripped brake on deletions takes those seen so far as meant; any other one is off for a day. An entry that the
+    mapping asks about needs ``how``. An ambiguous match is only looked at again: approval never decides it.
     """
     with store.write() as db:
-        if any(one.key == receipts.BRAKE_KEY for one in chosen):
-            links.approve_missing(db)
+        for one in chosen:
+            if one.kind == receipts.BRAKE:
+                _release(db, one.key, now)
         asked = [one.prospect for one in chosen if one.kind == receipts.ASK and one.prospect is not None]
         if how is As.UNLINK:
             known = links.load(db, Kind.PROSPECT, asked)
@@ -83,6 +85,15 @@ def approve(store: Store, chosen: Sequence[Entry], mapping: Mapping, *, how: As 
         elif how in FIELD:
             _decide(db, [one for one in chosen if one.kind == receipts.CONFLICT], mapping, how=how, now=now)
         return outbox.lift(db, [one.key for one in chosen], now)
+
+
+def _release(db: sa.Connection, key: str, now: datetime) -> None:
+    if key == sync_brakes.DELETED:
+        links.approve_missing(db)
+        return
+    counted = brakes.approve(db, key, now)
+    if key.startswith(sync_brakes.EMPTIED):
+        outbox.open_changes(db, Kind.PROSPECT, counted, lane=Lane.BULK, now=now)
 
 
 def _decide(db: sa.Connection, conflicts: Sequence[Entry], mapping: Mapping, *, how: As | None, now: datetime) -> None:

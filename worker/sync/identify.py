@@ -29,11 +29,16 @@ CRM_PAGE = 100
 
 @dataclass(frozen=True, slots=True)
 class Match:
-    """Who a prospect is in the CRM. ``held`` says why that is not certain; ``candidates`` are then all who could be it."""
+    """Who a prospect is in the CRM.
+
+    ``held`` says why that is not certain; ``candidates`` are then all who could be it, ``owner`` the prospect that the only
+    one is linked to.
+    """
 
     person_id: int | None = None
     candidates: tuple[int, ...] = ()
     held: str | None = None
+    owner: int | None = None
 
 
 def match(db: sa.Connection, prospects: Iterable[Snapshot], *, ignoring: Collection[int] = ()) -> dict[int, Match]:
@@ -50,6 +55,8 @@ def match(db: sa.Connection, prospects: Iterable[Snapshot], *, ignoring: Collect
     everyone = {crm for found in candidates.values() for crm in found}
     owners = {crm: link.outreach_id for crm, link in links.of_crm(db, Kind.PROSPECT, everyone).items() if not link.gone}
     owners = {**mirror.references(db, Kind.PERSON, everyone), **owners}
+    gone = {pid for pid, one in mirror.load(db, Kind.PROSPECT, owners.values()).items() if one.deleted}
+    owners = {crm: pid for crm, pid in owners.items() if pid not in gone}
     matches: dict[int, Match] = {}
     for pid in sorted(wanted):
         matches[pid] = _decide(pid, candidates[pid], owners)
@@ -69,7 +76,7 @@ def _decide(prospect_id: int, candidates: Collection[int], owners: Dict[int, int
     owner = owners.get(found[0], prospect_id)
     if owner != prospect_id:
         words = f"prospect {prospect_id} looks like {named}, who is already linked to prospect {owner}"
-        return Match(candidates=found, held=words)
+        return Match(candidates=found, held=words, owner=owner)
     return Match(person_id=found[0])
 
 

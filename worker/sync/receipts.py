@@ -29,14 +29,18 @@ if TYPE_CHECKING:
     from worker.sync.tally import Tally
 
 UNREADABLE, AMBIGUOUS, BRAKE, ASK, CONFLICT = "unreadable", "ambiguous", "brake", "ask", "conflict"
-BRAKE_KEY = "brake:deleted_people"
 HOURLY = timedelta(hours=1)
 PATIENCE = 3
 """How often a reply may change a mapped value in a row before that is let be."""
 
 
 class TooBold(errors.UnsafePlan):
-    """The brake on deletions has tripped."""
+    """The brake ``key`` has tripped."""
+
+    def __init__(self, words: str, key: str) -> None:
+        """Keep the entry's key."""
+        super().__init__(words)
+        self.key = key
 
 
 def receive(db: sa.Connection, on: Applier, cases: Sequence[Case], tally: Tally) -> None:
@@ -133,14 +137,15 @@ def _person_after(case: Case, mapping: Mapping) -> Snapshot | None:
     before, receipt = case.view.person, case.receipt
     if receipt is None or receipt.crm_id is None:
         return None
-    updating = before is not None and before.ref.id == receipt.crm_id
-    known = dict(before.fields) if before is not None and updating else dict.fromkeys(mapping.person_columns())
-    return Snapshot(
-        ref=Ref(Kind.PERSON, receipt.crm_id),
-        fields={**known, **receipt.fields},
-        updated_at=before.updated_at if before is not None and updating else None,
-        version=receipt.version,
-    )
+    if before is not None and before.ref.id == receipt.crm_id:
+        return updated(before, receipt)
+    blank = dict.fromkeys(mapping.person_columns())
+    return Snapshot(Ref(Kind.PERSON, receipt.crm_id), {**blank, **receipt.fields}, version=receipt.version)
+
+
+def updated(before: Snapshot, receipt: Receipt) -> Snapshot:
+    """Return a CRM record as our own write left it."""
+    return replace(before, fields={**before.fields, **receipt.fields}, version=receipt.version)
 
 
 def _prospect_after(case: Case, mapping: Mapping) -> Snapshot | None:
@@ -240,7 +245,7 @@ def _close(db: sa.Connection, on: Applier, cases: Sequence[Case], tally: Tally, 
         error = case.trouble or (case.receipt.trouble if case.receipt else None)
         words = _fault(case)
         if error is not None:
-            tally.new_failed += _stays(db, on, case.change, error)
+            tally.new_failed += stays(db, on, case.change, error)
         elif words is not None and not case.kept:
             tally.new_failed += outbox.bury(db, case.change, words)
         elif case.view.prospect_id in again and not case.kept:
@@ -255,14 +260,15 @@ def _close(db: sa.Connection, on: Applier, cases: Sequence[Case], tally: Tally, 
     outbox.release(db, kept, standing=Standing.KEPT)
 
 
-def _stays(db: sa.Connection, on: Applier, change: Change, error: errors.OutbookError) -> int:
+def stays(db: sa.Connection, on: Applier, change: Change, error: errors.OutbookError) -> int:
+    """Hold the change or let it wait, as the error wants; return 1 if it is a dead letter now."""
     now = on.now()
     if isinstance(error, errors.AmbiguousMatch):
         outbox.hold(db, change, key=f"{AMBIGUOUS}:{change.ref}", kind=AMBIGUOUS, words=error.words, now=now)
     elif isinstance(error, errors.Unreadable):
         outbox.hold(db, change, key=f"{UNREADABLE}:{change.ref}", kind=UNREADABLE, words=error.words, now=now)
     elif isinstance(error, TooBold):
-        outbox.hold(db, change, key=BRAKE_KEY, kind=BRAKE, words=error.words, now=now)
+        outbox.hold(db, change, key=error.key, kind=BRAKE, words=error.words, now=now)
     elif isinstance(error, errors.UnsafePlan):
         outbox.hold(db, change, key=f"{ASK}:{change.ref}", kind=ASK, words=error.words, now=now)
     else:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from worker.core import errors, plan
 from worker.core.records import Kind, System
 from worker.store import backlog, cursors, links, outbox, runs
-from worker.sync import apply, fields, gather, skips
+from worker.sync import apply, brakes, fields, gather, skips, strangers
 from worker.sync.poll import poll
 from worker.sync.tally import Tally
 
@@ -176,6 +176,7 @@ def _settle(this: Pass, report: Report) -> None:
         wrote, patience = _apply(this, report, patience)
         kinds = [kind for system, echoes in ECHOES.items() if system in wrote for kind in echoes]
         if not kinds:
+            brakes.note_first_pass(on.store, on.now())
             return
     msg = "the pass keeps causing itself work"
     raise errors.ContractBroken(msg)
@@ -242,6 +243,7 @@ def _apply(this: Pass, report: Report, patience: float) -> tuple[set[System], fl
     while True:
         _heed(this)
         told = apply.apply_people(on)
+        told.add(strangers.apply_strangers(on))
         told.add(skips.apply_tasks(on))
         report.tally.add(told)
         wrote |= {System.CRM} if told.wrote_crm else set()
@@ -269,8 +271,12 @@ def look(on: Applier) -> list[dict[str, Any]]:
     """Return what would be written for everything that is due now, asking no vendor and changing nothing."""
     with on.store.read() as db:
         due = backlog.due_ids(db, Kind.PROSPECT, on.now())
+        wanted = backlog.due_ids(db, Kind.PERSON, on.now())
         held = {row.key.split(":", 1)[1] for kind in (fields.FIELD, fields.LABEL) for row in outbox.holds(db, kind)}
-    found: list[dict[str, Any]] = []
+    found = [
+        {"person": one, "action": "look up in Outreach", "why": "wanted in the CRM", "crm": [], "outreach": []}
+        for one in wanted
+    ]
     for start in range(0, len(due), outbox.BATCH):
         batch = gather.people(
             due[start : start + outbox.BATCH],

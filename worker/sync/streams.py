@@ -109,3 +109,9 @@ def no_email(snapshot: Snapshot, mapping: Mapping) -> bool:
     """Tell whether a person's No Email is ticked."""
     line = mapping.field_of(Computed.OPTED_OUT)
     return bool(line and transforms.flag(snapshot.fields.get(line.crm)))
+
+
+def wishes_for_outreach(person: Snapshot, mapping: Mapping) -> bool:
+    """Tell whether somebody ticked that this person is to exist in Outreach."""
+    line = mapping.field_of(Computed.SYNC_REQUEST)
+    return bool(line and not person.deleted and transforms.flag(person.fields.get(line.crm)))

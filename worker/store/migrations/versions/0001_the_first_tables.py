@@ -24,6 +24,16 @@ def upgrade() -> None:
         batch_op.create_index(batch_op.f("ix_address_address"), ["address"], unique=False)
 
     op.create_table(
+        "brake",
+        sa.Column("key", sa.String(), nullable=False),
+        sa.Column("record_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
+        sa.Column("at", sa.DateTime(), nullable=True),
+        sa.PrimaryKeyConstraint("key", "record_id", name=op.f("pk_brake")),
+    )
+    with op.batch_alter_table("brake", schema=None) as batch_op:
+        batch_op.create_index("ix_brake_key_at", ["key", "at"], unique=False)
+
+    op.create_table(
         "call",
         sa.Column("system", sa.String(), nullable=False),
         sa.Column("lane", sa.String(), nullable=False),
@@ -239,6 +249,10 @@ def downgrade() -> None:
 
     op.drop_table("change")
     op.drop_table("call")
+    with op.batch_alter_table("brake", schema=None) as batch_op:
+        batch_op.drop_index("ix_brake_key_at")
+
+    op.drop_table("brake")
     with op.batch_alter_table("address", schema=None) as batch_op:
         batch_op.drop_index(batch_op.f("ix_address_address"))
 

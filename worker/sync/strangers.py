@@ -1,0 +1,280 @@
+"""People whom somebody in the CRM wants in Outreach: looked up by every address first, linked if found, created if not."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from worker.core import errors, transforms
+from worker.core.mapping import PERSON_ADDRESSES, Computed, Direction
+from worker.core.records import Kind, Link, System
+from worker.remote.workbooks import Write
+from worker.store import backlog, brakes, cursors, links, mirror, outbox
+from worker.store.links import Written
+from worker.store.outbox import Lane, Standing
+from worker.sync import deliver, fields, identify, notice, receipts, streams
+from worker.sync.brakes import NEW_PROSPECTS
+from worker.sync.case import kept_alive
+from worker.sync.deliver import Desk, Job
+from worker.sync.tally import Tally
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import sqlalchemy as sa
+
+    from worker.core.mapping import Mapping
+    from worker.core.records import Snapshot, Value
+    from worker.store.outbox import Change
+    from worker.sync.case import Applier
+
+CLAIM = 20
+"""A create costs a request each: as many as fit well within a task's time."""
+OWNER = "owner[login_name]"
+"""The address of the CRM user who owns a person (facts, workbooks-api 9)."""
+SOURCE = "workbooks"
+
+
+@dataclass(slots=True)
+class _Case:
+    """One person on the way to Outreach.
+
+    ``words`` say what keeps it from there, ``found`` who it is there already; ``waived``: nobody wishes it any more.
+    """
+
+    change: Change
+    person: Snapshot | None
+    opted_out: bool = False
+    waived: bool = False
+    words: str | None = None
+    held: bool = False
+    kept: bool = False
+    found: int | None = None
+    created: Snapshot | None = None
+    sent: dict[str, Value] = field(default_factory=dict)
+    trouble: errors.OutbookError | None = None
+
+    @property
+    def wanted(self) -> Snapshot | None:
+        """The person, if there is still something to do for it."""
+        settled = self.words or self.kept or self.found or self.trouble or self.waived
+        return None if settled else self.person
+
+
+def apply_strangers(on: Applier) -> Tally:
+    """Claim some people who are to exist in Outreach and see to it. Raise :class:`errors.Halt` with the rows given back."""
+    with on.store.write() as db:
+        if cursors.unprimed(db):
+            return Tally()
+        changes = outbox.claim(db, Kind.PERSON, now=on.now(), limit=CLAIM)
+        lacking = frozenset(row.key.partition(":")[2] for row in outbox.holds(db, fields.FIELD))
+    if not changes:
+        return Tally()
+    try:
+        with kept_alive(on.store, lambda db: outbox.renew(db, changes, on.now())):
+            return _work(on, changes, lacking)
+    except errors.OutbookError as error:
+        with on.store.write() as db:
+            for change in changes:
+                receipts.after_error(db, on, change, error)
+        if isinstance(error, errors.Halt):
+            raise
+        return Tally(claimed=len(changes))
+    except BaseException:
+        with on.store.write() as db:
+            outbox.release(db, changes)
+        raise
+
+
+def _work(on: Applier, changes: Sequence[Change], lacking: frozenset[str]) -> Tally:
+    with on.store.read() as db:
+        cases = _cases(db, on, changes)
+    _look_up(on, [case for case in cases if case.wanted])
+    with on.store.write() as db:
+        _match(db, [case for case in cases if case.wanted])
+        _brake(db, on, [case for case in cases if case.wanted])
+        intents = [(case.change, {"outreach": "create" if case.wanted else None}) for case in cases]
+        mine = {change.id for change in outbox.intend(db, intents, on.now())}
+    cases = [case for case in cases if case.change.id in mine]
+    creating = [case for case in cases if case.wanted]
+    owners = _owners(on, creating, lacking)
+    for case in creating:
+        _create(on, case, owners)
+    _tell(on, cases, lacking)
+    tally = Tally(claimed=len(changes))
+    with on.store.write() as db:
+        _receive(db, on, cases, tally)
+    return tally
+
+
+def _cases(db: sa.Connection, on: Applier, changes: Sequence[Change]) -> list[_Case]:
+    ids = [change.ref.id for change in changes]
+    people, linked = mirror.load(db, Kind.PERSON, ids), links.of_crm(db, Kind.PROSPECT, ids)
+    cases = []
+    for change in changes:
+        person = people.get(change.ref.id)
+        # One that was ever linked is no stranger: a prospect deleted in Outreach is not created again by an old tick.
+        if person is None or person.deleted or change.ref.id in linked:
+            cases.append(_Case(change, None))
+            continue
+        if not streams.wishes_for_outreach(person, on.mapping):
+            cases.append(_Case(change, person, waived=True))
+            continue
+        case = _Case(change, person, kept=not on.permit.to(None, person, None).to_outreach)
+        addresses = transforms.addresses(person, PERSON_ADDRESSES)
+        names = on.names.of(prospect=None, person=person.ref.id, addresses=addresses)
+        case.opted_out = streams.no_email(person, on.mapping) or bool(links.latched(db, names))
+        if not addresses:
+            case.words = "no e-mail address to look for, or to create a prospect with"
+        cases.append(case)
+    return cases
+
+
+def _look_up(on: Applier, cases: Sequence[_Case]) -> None:
+    """Ask Outreach for everybody with these addresses, before anything is created: the mirror may be a poll behind."""
+    addresses = {text for case in cases if case.person for text in transforms.addresses(case.person, PERSON_ADDRESSES)}
+    if not addresses:
+        return
+    found = on.remotes.outreach.prospects_by_email(sorted(addresses), attributes=on.mapping.prospect_attributes())
+    with on.store.write() as db:
+        notice.keep(db, Kind.PROSPECT, found, mapping=on.mapping, names=on.names, now=on.now())
+
+
+def _match(db: sa.Connection, cases: Sequence[_Case]) -> None:
+    """Link whom Outreach knows by the ordinary way, and hold what is not certain."""
+    borne: set[str] = set()
+    for case in cases:
+        if case.person is None:
+            continue
+        addresses = transforms.addresses(case.person, PERSON_ADDRESSES)
+        found = {pid for pids in mirror.holders(db, Kind.PROSPECT, addresses).values() for pid in pids}
+        named = ", ".join(f"prospect {pid}" for pid in sorted(found))
+        taken = [pid for pid, link in links.load(db, Kind.PROSPECT, found).items() if not link.gone]
+        if len(found) > 1:
+            case.words, case.held = f"person {case.person.ref.id} could be any of {named}", True
+        elif taken:
+            case.words, case.held = f"{named} has this address and is already linked to another person", True
+        elif found:
+            case.found = found.pop()
+        elif addresses & borne:
+            case.trouble = errors.StaleVersion("shares an address with somebody just being created")
+        borne |= addresses
+
+
+def _brake(db: sa.Connection, on: Applier, cases: Sequence[_Case]) -> None:
+    """Hold them all when too many are wanted within a day: somebody may have ticked a whole list."""
+    limit, now = on.mapping.brakes.new_prospects, on.now()
+    if limit is None or not cases or brakes.is_off(db, NEW_PROSPECTS, now):
+        return
+    ids = [case.change.ref.id for case in cases]
+    wanted = brakes.count(db, NEW_PROSPECTS, now, beside=backlog.unsettled_ids(db, Kind.PERSON))
+    if wanted <= limit:
+        brakes.note(db, NEW_PROSPECTS, ids, now)
+        return
+    words = f"{wanted} prospects would be new in Outreach within a day; approve to let them be created"
+    for case in cases:
+        case.trouble = receipts.TooBold(words, NEW_PROSPECTS)
+
+
+def _owners(on: Applier, cases: Sequence[_Case], lacking: frozenset[str]) -> dict[int, int]:
+    """Return the Outreach user who is to own each person's prospect: by the CRM owner's address, else the mapping's."""
+    if not cases:
+        return {}
+    columns = (*streams.columns(Kind.PERSON, on.mapping, lacking), OWNER)
+    people = identify.read_by_id(on.remotes.crm, Kind.PERSON, [case.change.ref.id for case in cases], columns)
+    addresses = {crm: transforms.address(one.fields.get(OWNER)) for crm, one in people.items()}
+    fallback = transforms.address(on.mapping.new_owner)
+    wanted = {text for text in (*addresses.values(), fallback) if text}
+    try:
+        users = on.remotes.outreach.ids_by_email("users", "user", sorted(wanted)) if wanted else {}
+    except errors.AuthRevoked:
+        users = {}  # without the scope users.read nobody can be told; the vendor then makes the token's user the owner
+    owner_of = {crm: users.get(text or "", users.get(fallback or "")) for crm, text in addresses.items()}
+    return {crm: user for crm, user in owner_of.items() if user is not None}
+
+
+def _create(on: Applier, case: _Case, owners: dict[int, int]) -> None:
+    if case.person is None:
+        return
+    case.sent = attributes(case.person, on.mapping, opted_out=case.opted_out)
+    try:
+        case.created = on.remotes.outreach.create_prospect(case.sent, owners.get(case.person.ref.id))
+    except errors.InvalidField as error:
+        if "taken" not in error.words.lower():
+            case.words = error.words
+            return
+        _look_up(on, [case])
+        with on.store.read() as db:
+            _match(db, [case])
+        if case.found is None and case.words is None:
+            case.words = "Outreach says that somebody has this address already, but shows nobody with it"
+    except errors.Transient as error:
+        case.trouble = error  # it may have been created: the next try looks before it creates
+
+
+def attributes(person: Snapshot, mapping: Mapping, *, opted_out: bool) -> dict[str, Value]:
+    """Return the attributes of a new prospect; an opt-out goes in the very same request."""
+    told: dict[str, Value] = {}
+    for line in mapping.copied:
+        value = transforms.to_outreach(line.compare, person.fields.get(line.crm))
+        if line.direction is not Direction.TO_CRM and line.outreach and not transforms.is_blank(value):
+            name, whole = transforms.put(line.outreach, told, value)
+            told[name] = whole
+    if "emails" not in told:
+        told["emails"] = sorted(transforms.addresses(person, PERSON_ADDRESSES))[:1]
+    told |= {"externalSource": SOURCE, "externalId": str(person.ref.id)}
+    return told | ({"emailOptedOut": True} if opted_out else {})
+
+
+def _tell(on: Applier, cases: Sequence[_Case], lacking: frozenset[str]) -> None:
+    """Write into the CRM why somebody cannot be brought to Outreach, where it does not say so already."""
+    line = on.mapping.field_of(Computed.ERROR)
+    if line is None or line.crm in lacking or not on.permit.to_crm:
+        return
+    jobs = [
+        Job(case.change.ref.id, Write(case.person.ref.id, case.person.version or 0, {line.crm: case.words}))
+        for case in cases
+        if case.person and (case.words or case.waived) and (case.person.fields.get(line.crm) or None) != case.words
+    ]
+    columns = streams.columns(Kind.PERSON, on.mapping, lacking)
+    told = deliver.carry_out(jobs, Desk(on.remotes.crm, Kind.PERSON, on.mapping.reference, columns)) if jobs else {}
+    with on.store.write() as db:
+        people = mirror.load(db, Kind.PERSON, told)
+        after = [receipts.updated(people[key], receipt) for key, receipt in told.items() if receipt.applied]
+        mirror.save(db, Kind.PERSON, streams.all_seen(after, on.mapping))
+
+
+def _receive(db: sa.Connection, on: Applier, cases: Sequence[_Case], tally: Tally) -> None:
+    now = on.now()
+    for case in cases:
+        if case.created is not None and case.person is not None:
+            _join(db, on, case, case.created, case.person)
+            tally.outreach_created += 1
+            tally.outreach_opted_out += case.opted_out
+        if case.found is not None:
+            outbox.open_changes(db, Kind.PROSPECT, [case.found], lane=Lane.EDIT, now=now)
+        if case.trouble is not None:
+            tally.new_failed += receipts.stays(db, on, case.change, case.trouble)
+        elif case.held and case.words:
+            key = f"{receipts.AMBIGUOUS}:{case.change.ref}"
+            outbox.hold(db, case.change, key=key, kind=receipts.AMBIGUOUS, words=case.words, now=now)
+        elif case.words:
+            tally.new_failed += outbox.bury(db, case.change, case.words)
+        elif case.kept:
+            outbox.release(db, [case.change], standing=Standing.KEPT)
+        else:
+            outbox.settle(db, [case.change])
+
+
+def _join(db: sa.Connection, on: Applier, case: _Case, prospect: Snapshot, person: Snapshot) -> None:
+    """Link a new prospect to its person; what is left, such as the reference, is written the ordinary way."""
+    wanted = set(on.mapping.prospect_attributes())
+    told = {name: value for name, value in {**case.sent, **prospect.fields}.items() if name in wanted}
+    seen = streams.seen(replace(prospect, fields=told, relations={}), on.mapping)
+    mirror.save(db, Kind.PROSPECT, [seen])
+    links.save(db, Kind.PROSPECT, [Link(prospect.ref.id, person.ref.id)], on.now())
+    write = Written(
+        Kind.PROSPECT, prospect.ref.id, person.ref.id, System.OUTREACH, "create", {}, case.sent, "wanted in the CRM"
+    )
+    links.remember(db, [write], now=on.now(), mapping_version=on.mapping.version)
+    outbox.open_changes(db, Kind.PROSPECT, [prospect.ref.id], lane=Lane.EDIT, now=on.now())
