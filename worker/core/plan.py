@@ -9,8 +9,9 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from worker.core import merge, states, transforms
+from worker.core import consent, merge, states, transforms
 from worker.core.mapping import (
+    OPT_OUT_ATTRIBUTES,
     STANDING,
     Computed,
     CreatePeople,
@@ -24,6 +25,7 @@ from worker.core.transforms import ABSENT, Absent, Compare
 if TYPE_CHECKING:
     from collections.abc import Mapping as Dict
 
+    from worker.core.consent import Key, Lifted
     from worker.core.mapping import Field, Mapping, Share
     from worker.core.records import Link, Snapshot, Value
     from worker.core.states import StateView
@@ -33,6 +35,7 @@ UNSHADOWED = frozenset({Computed.OPTED_OUT, Computed.SYNC_REQUEST})
 """Fields of which no shadow is kept: an opt-out is a latch, not a value, and a wish is only read."""
 
 
+OPTED_IN = "opted in again by hand"
 PENDING = ""
 """Under this name, which no field bears, the CRM's half of a shadow lists the fields whose edits have not travelled yet."""
 
@@ -54,8 +57,8 @@ class PersonView:
     """All that is known of one prospect and its person, put together by ``sync`` from the mirror.
 
     ``prospect`` is None once Outreach no longer has it. ``person`` is the linked person, perhaps a tombstone; ``former``
-    the deleted one whose link a living person has just taken over. ``stopped`` names the CRM fields that the CRM lacks
-    just now.
+    the deleted one whose link a living person has just taken over. ``lifted`` are the signs of an opt-out that somebody
+    lifted, ``stopped`` the CRM fields that are not written just now.
     """
 
     prospect_id: int
@@ -66,6 +69,7 @@ class PersonView:
     former: Snapshot | None = None
     latched: bool = False
     stopped: frozenset[str] = frozenset()
+    lifted: Dict[Key, Lifted] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,18 +117,20 @@ def opt_out_of(view: PersonView, mapping: Mapping) -> OptOut:
     """Return the first evidence, on either side or remembered, that this person opted out of e-mail, and since when."""
     fields = view.prospect.fields if view.prospect else {}
     at = transforms.parse_time(fields.get("optedOutAt")) or transforms.parse_time(fields.get("emailsOptedAt"))
-    told = prospect_opted_out(fields)
-    if told:
-        return OptOut(f"prospect's {told}", at)
-    in_states = states.evidence_in(view.states, mapping.words)
+    for sign in consent.of_prospect(view.prospect) if view.prospect else ():
+        if consent.stands(sign, view.lifted):
+            return OptOut(sign.words, at)
+    counting = [state for state in view.states if consent.stands(consent.of_state(state), view.lifted)]
+    in_states = states.evidence_in(counting, mapping.words)
     if in_states:
         return OptOut(in_states, at)
     if view.latched:
         return OptOut("remembered", at)
     flag = mapping.field_of(Computed.OPTED_OUT)
     for person in (view.person, view.former):
-        if flag and person and transforms.flag(person.fields.get(flag.crm)):
-            return OptOut(f"{flag.crm} in the CRM", at)
+        for sign in consent.of_person(person, flag.crm) if flag and person else ():
+            if consent.stands(sign, view.lifted):
+                return OptOut(sign.words, at)
     return OptOut()
 
 
@@ -149,10 +155,11 @@ def plan_person(view: PersonView, mapping: Mapping) -> PersonPlan:
         values=values,
         fault=f"unmapped state '{standing.unmapped}'" if standing.unmapped is not None else None,
     )
+    if view.link and view.link.gone:
+        kept = {name: value for name, value in plan.outreach.items() if name in OPT_OUT_ATTRIBUTES}
+        return replace(held(plan), action=Action.NOTHING, why="unlinked: it stays so", outreach=kept)
     if view.prospect is None and mapping.on_outreach_delete is OnOutreachDelete.ASK and view.link:
         return replace(held(plan), why="the prospect was deleted in Outreach")
-    if view.link and view.link.gone:
-        return replace(held(plan), action=Action.NOTHING, why="unlinked: it stays so")
     if view.person is None:
         return _absent_person(view, mapping, plan)
     if view.person.deleted:
@@ -201,6 +208,9 @@ def _draft(view: PersonView, mapping: Mapping, values: Dict[str, Value], opt_out
         # E-mail only; an organisation without granular opt-out widens it by itself (contract, section 6).
         outreach["emailOptedOut"] = True
         decisions.append(Decision("emailOptedOut", f"opted out: {opt_out.evidence}", to_outreach=True))
+    if not opt_out and view.prospect and (retraction := consent.retraction(view.prospect, view.lifted)):
+        outreach |= retraction
+        decisions.append(Decision("emailOptedOut", OPTED_IN, to_outreach=False))
     return PersonPlan(Action.NOTHING, "", crm, outreach, decisions=tuple(decisions), overwritten=overwritten)
 
 
@@ -209,6 +219,8 @@ def _merged(view: PersonView, mapping: Mapping, line: Field, values: Dict[str, V
         shown = view.person is not None and transforms.flag(view.person.fields.get(line.crm))
         if opt_out and not shown:
             return merge.Merged(to_crm=True, why=f"opted out: {opt_out.evidence}")
+        if shown and not opt_out:
+            return merge.Merged(to_crm=False, why=OPTED_IN)
         return merge.Merged(why="opted out on both sides" if opt_out else "not opted out")
     if line.computed is Computed.SYNC_REQUEST:
         return merge.Merged(why="what people in the CRM wish for")
@@ -351,8 +363,11 @@ def _copy(name: str, then: Shadow, halves: tuple[dict[str, Value], dict[str, Val
 
 def held(plan: PersonPlan) -> PersonPlan:
     """Return the plan of a record that waits for a person: nothing but the opt-out in Outreach, which is never held."""
-    opt_out = {name: value for name, value in plan.outreach.items() if name == "emailOptedOut"}
-    return replace(plan, action=Action.HOLD, crm={}, outreach=opt_out, fault=None)
+    return replace(plan, action=Action.HOLD, crm={}, outreach=_opting_out(plan), fault=None)
+
+
+def _opting_out(plan: PersonPlan) -> dict[str, Value]:
+    return {name: value for name, value in plan.outreach.items() if name == "emailOptedOut" and value is True}
 
 
 def too_many_deleted(deleted: int, linked: int, brake: Share | None) -> bool:
@@ -372,7 +387,7 @@ def has_opt_out(plan: PersonPlan, mapping: Mapping) -> bool:
     """Tell whether an opt-out is among what is to be written, on either side."""
     flag = mapping.field_of(Computed.OPTED_OUT)
     shown = plan.writes_crm and flag is not None and plan.crm.get(flag.crm) is True
-    return shown or "emailOptedOut" in plan.outreach
+    return shown or bool(_opting_out(plan))
 
 
 def only_opt_out(plan: PersonPlan, mapping: Mapping) -> PersonPlan:
@@ -380,5 +395,6 @@ def only_opt_out(plan: PersonPlan, mapping: Mapping) -> PersonPlan:
     flag = mapping.field_of(Computed.OPTED_OUT)
     crm = {name: value for name, value in plan.crm.items() if flag and name == flag.crm}
     outreach = {name: value for name, value in plan.outreach.items() if name == "emailOptedOut"}
-    action = Action.UPDATE if plan.action is Action.UPDATE and crm else Action.NOTHING
-    return replace(plan, action=action, crm=crm, outreach=outreach, fault=None)
+    if plan.action is not Action.UPDATE or not crm:
+        return replace(plan, action=Action.NOTHING, crm={}, outreach=outreach, fault=None)
+    return replace(plan, crm=crm, outreach=outreach, fault=None)
