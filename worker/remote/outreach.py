@@ -120,6 +120,54 @@ class Outreach:
             data["relationships"] = {"owner": {"data": {"type": "user", "id": owner_id}}}
         return self._write("POST", "/api/v2/prospects", data, None)
 
+    def add_to_sequence(self, prospect_id: int, sequence_id: int, mailbox_id: int | None = None) -> records.Snapshot:
+        """Return the new sequence state; raises InvalidField in the vendor's words. After Unanswered it may exist."""
+        ends = {"prospect": prospect_id, "sequence": sequence_id} | ({"mailbox": mailbox_id} if mailbox_id else {})
+        related = {name: {"data": {"type": name, "id": number}} for name, number in ends.items()}
+        data = {"type": "sequenceState", "relationships": related}
+        ask = base.Ask("POST", self.client.url("/api/v2/sequenceStates"), body=base.as_json({"data": data}))
+        return self._once(ask, records.Kind.STATE, None)
+
+    def act(self, kind: records.Kind, record_id: int, verb: str) -> records.Snapshot:
+        """Return a sequence state or a task as it stands after a member action such as ``pause`` or ``markComplete``.
+
+        Raises InvalidField in the vendor's words when it is not in the right state, Unreadable when it is gone.
+        """
+        ref = records.Ref(kind, record_id)
+        ask = base.Ask("POST", self.client.url(f"/api/v2/{kind.value}/{record_id}/actions/{verb}"))
+        snapshot = self._once(ask, kind, ref)
+        if snapshot.ref != ref:
+            raise base.Unanswered("an action was answered with another record", system=self.client.system)
+        return snapshot
+
+    def remove_state(self, state_id: int) -> None:
+        """Take a prospect out of a sequence; raises InvalidField, or Unreadable when the state is gone already."""
+        ask = base.Ask("DELETE", self.client.url(f"/api/v2/sequenceStates/{state_id}"))
+
+        def once() -> None:
+            self._refuse_action(self._authorised(ask), records.Ref(records.Kind.STATE, state_id))
+
+        self.client.patiently(once, repeatable=False)
+
+    def states_in(
+        self, prospect_id: int, sequence_id: int, *, attributes: Sequence[str], relations: Sequence[str]
+    ) -> list[records.Snapshot]:
+        """Return every state of one prospect in one sequence."""
+        asked = outreach_json.shape(records.Kind.STATE, attributes, relations)
+        params = [
+            *_sized(asked, 1000),
+            ("filter[prospect][id]", str(prospect_id)),
+            ("filter[sequence][id]", str(sequence_id)),
+        ]
+        return self._all(asked, frozenset(attributes), params)
+
+    def mailboxes_of(self, user_id: int) -> list[int]:
+        """Return the ids of a user's mailboxes that can send, lowest first."""
+        wanted = [("page[size]", "1000"), ("fields[mailbox]", "sendDisabled"), ("filter[userId]", str(user_id))]
+        rows = self.client.patiently(lambda: self._rows("mailboxes", wanted), repeatable=True)
+        able = (row for row in rows if (row.get("attributes") or {}).get("sendDisabled") is not True)
+        return sorted(number for row in able if (number := base.whole(row.get("id"))) is not None)
+
     def ids_by_email(self, plural: str, singular: str, addresses: Sequence[str]) -> dict[str, int]:
         """Return the ids of users or mailboxes by their address in lower case: ``ids_by_email("users", "user", …)``."""
         found: dict[str, int] = {}
@@ -129,14 +177,18 @@ class Outreach:
         return found
 
     def _emails(self, plural: str, params: list[tuple[str, str]]) -> dict[str, int]:
+        rows = self._rows(plural, params)
+        told = {str((row.get("attributes") or {}).get("email") or "").casefold(): int(row["id"]) for row in rows}
+        return {address: number for address, number in told.items() if address}
+
+    def _rows(self, plural: str, params: list[tuple[str, str]]) -> list[dict[str, Any]]:
         reply = self._authorised(base.Ask("GET", self.client.url(f"/api/v2/{plural}", params)))
         self._refuse_read(reply, None)
         document = base.decoded(reply, _ANYTHING)
         rows = document.get("data") if isinstance(document, dict) else None
         if not isinstance(rows, list):
             raise base.Unanswered(f"a list of {plural} has no data", system=self.client.system)
-        told = {str((row.get("attributes") or {}).get("email") or "").casefold(): int(row["id"]) for row in rows}
-        return {address: number for address, number in told.items() if address}
+        return rows
 
     def identity(self) -> str | None:
         """Return what the API's root tells of the organisation, or None when it tells nothing of the kind."""
@@ -192,6 +244,22 @@ class Outreach:
             return outreach_json.one(reply, records.Kind.PROSPECT)
 
         return self.client.patiently(once, repeatable=False)
+
+    def _once(self, ask: base.Ask, kind: records.Kind, ref: records.Ref | None) -> records.Snapshot:
+        """Return the record that an action was answered with; it is sent once."""
+
+        def once() -> records.Snapshot:
+            reply = self._authorised(ask)
+            self._refuse_action(reply, ref)
+            return outreach_json.one(reply, kind)
+
+        return self.client.patiently(once, repeatable=False)
+
+    def _refuse_action(self, reply: base.Reply, ref: records.Ref | None) -> None:
+        """As ``_refuse_write``, but a missing permission only refuses this action: all else may go on without it."""
+        if reply.status == httpx.codes.FORBIDDEN:
+            raise self._invalid(f"Outreach forbids it: {outreach_json.complaint(reply).words}", ref=ref)
+        self._refuse_write(reply, ref)
 
     def _authorised(self, ask: base.Ask) -> base.Reply:
         """Return the answer to ``ask`` with a bearer token, renewed once if refused; refused again is AuthRevoked."""

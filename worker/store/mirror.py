@@ -150,6 +150,12 @@ def load(db: sa.Connection, kind: Kind, ids: Iterable[int]) -> dict[int, Snapsho
     return found
 
 
+def every(db: sa.Connection, kind: Kind) -> dict[int, Snapshot]:
+    """Return all living records of a kind of which there are few, such as sequences."""
+    rows = db.execute(sa.select(MIRROR).where(MIRROR.c.kind == kind, MIRROR.c.deleted == sa.false()))
+    return {row.id: _snapshot(row) for row in rows}
+
+
 def related(
     db: sa.Connection, kind: Kind, relation: str, ids: Iterable[int], *, deleted: bool = False
 ) -> dict[int, list[Snapshot]]:

@@ -52,7 +52,11 @@ class Standing(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One claimed row. ``alone`` means that its last holder vanished: nothing else may ride with it."""
+    """One claimed row. ``alone`` means that its last holder vanished: nothing else may ride with it.
+
+    ``wish`` is what became so far of a sequence action that somebody in the CRM asked for: unlike the intent it outlives
+    retries, for what has been asked of Outreach once must not be asked again.
+    """
 
     id: int
     ref: Ref
@@ -64,6 +68,7 @@ class Change:
     alone: bool = False
     hold_key: str | None = None
     intent: Mapping[str, Any] = field(default_factory=dict)
+    wish: Mapping[str, Any] = field(default_factory=dict)
 
 
 def open_changes(db: sa.Connection, kind: Kind, ids: Iterable[int], *, lane: Lane, now: datetime) -> int:
@@ -198,6 +203,7 @@ def _change(row: Any, *, orphan: bool) -> Change:  # noqa: ANN401 - a row of the
         alone=orphan,
         hold_key=row.hold_key,
         intent=msgspec.json.decode(row.intent) if row.intent else {},
+        wish=msgspec.json.decode(row.wish) if row.wish else {},
     )
 
 
@@ -224,6 +230,13 @@ def intend(db: sa.Connection, changes: Sequence[tuple[Change, Mapping[str, Any]]
     if rows:
         db.execute(told.values(intent=sa.bindparam("told"), lease_until=now + LEASE), rows)
     return [change for change, _ in changes if change.id in mine]
+
+
+def note_wish(db: sa.Connection, change: Change, wish: Mapping[str, Any], now: datetime) -> bool:
+    """Write down how a wish stands (empty: there is none any more), renew the lease, and return whether it is still ours."""
+    told = msgspec.json.encode(wish).decode() if wish else None
+    noted = sa.update(CHANGE).where(_mine(change)).values(wish=told, lease_until=now + LEASE)
+    return bool(db.execute(noted).rowcount)
 
 
 def renew(db: sa.Connection, changes: Sequence[Change], now: datetime) -> None:

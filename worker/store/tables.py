@@ -138,6 +138,7 @@ class ChangeRow(SQLModel, table=True):
     hold_key: str | None = Field(default=None, index=True)
     error: str | None = _text(default=None)
     intent: str | None = _text(default=None)
+    wish: str | None = _text(default=None)
 
 
 class HoldRow(SQLModel, table=True):
@@ -218,13 +219,26 @@ class HistoryRow(SQLModel, table=True):
 
 
 class LatchRow(SQLModel, table=True):
-    """An opt-out remembered for ever under one name of the person: prospect id, person id or keyed hash of an address."""
+    """An opt-out remembered under one name of the person: prospect id, person id or keyed hash of an address."""
 
     __tablename__ = "latch"
     key_kind: str = Field(primary_key=True)
     key: str = Field(primary_key=True)
     since: datetime | None = _moment()
     evidence: str = _text()
+
+
+class LiftingRow(SQLModel, table=True):
+    """A sign of an opt-out that somebody lifted. ``mark`` is the vendor's date of it, ``open`` that its side still shows it."""
+
+    __tablename__ = "lifting"
+    source: str = Field(primary_key=True)
+    record_id: int = _id(primary_key=True)
+    prospect_id: int | None = _id(default=None, index=True)
+    mark: str
+    open: bool = True
+    at: datetime | None = _moment()
+    reason: str = _text()
 
 
 class TokenRow(SQLModel, table=True):

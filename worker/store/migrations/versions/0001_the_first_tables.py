@@ -58,6 +58,7 @@ def upgrade() -> None:
         sa.Column("hold_key", sa.String(), nullable=True),
         sa.Column("error", sa.Text(), nullable=True),
         sa.Column("intent", sa.Text(), nullable=True),
+        sa.Column("wish", sa.Text(), nullable=True),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_change")),
         sa.UniqueConstraint("kind", "record_id", name=op.f("uq_change_kind_record_id")),
         sqlite_autoincrement=True,
