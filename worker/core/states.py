@@ -156,9 +156,11 @@ def roll_up(
         return Standing(Label.OPTED_OUT, f"opted out: {opt_out.evidence}", newest, at, lines, unmapped)
     if unmapped is not None:
         return Standing(None, f"6: unmapped state '{unmapped}'", None, None, lines, unmapped)
-    if not lines:
-        return Standing(Label.NOT_ACTIVE, "in no sequence", None, None, ())
-    deciding = _deciding(lines, order)
+    # Nobody is opted out here: a state that still says so was lifted, and stands for nothing but itself.
+    counting = [line for line in lines if line.label is not Label.OPTED_OUT]
+    if not counting:
+        return Standing(Label.NOT_ACTIVE, "in no sequence that counts", None, None, lines)
+    deciding = _deciding(counting, order)
     rule = f"{deciding.rule}; roll-up: " + (
         "latest change" if order == LATEST_CHANGE else f"{deciding.label} comes first"
     )

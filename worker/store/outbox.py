@@ -263,6 +263,12 @@ def retry(db: sa.Connection, change: Change, *, at: datetime, error: str, counte
     db.execute(sa.update(CHANGE).where(_mine(change)).values(**values))
 
 
+def hasten(db: sa.Connection, changes: Sequence[Change]) -> None:
+    """Put changes into the lane of opt-outs: only once they were planned did it show that they are some."""
+    if changes:
+        db.execute(sa.update(CHANGE).where(_ours(changes)).values(lane=int(Lane.OPT_OUT)))
+
+
 def release(db: sa.Connection, changes: Sequence[Change], *, standing: Standing = Standing.DUE) -> None:
     """Give rows back untouched, or set them aside; what an edit has reached meanwhile is due all the same."""
     if changes:

@@ -6,10 +6,11 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from worker.core import states, transforms
+from worker.core.consent import Source
 from worker.core.mapping import PERSON_ADDRESSES
 from worker.core.plan import PersonView
 from worker.core.records import Kind
-from worker.store import links, mirror
+from worker.store import liftings, links, mirror
 from worker.sync import identify, notice, streams
 
 if TYPE_CHECKING:
@@ -166,6 +167,8 @@ def _views(
         }
         known = {pid: _names(view, names) for pid, view in drafts.items()}
         remembered = links.latched(db, [name for told in known.values() for name in told])
+        bodies = {pid: {one.ref.id for one in (view.person, view.former) if one} for pid, view in drafts.items()}
+        lifted = liftings.load(db, prospects=drafts, people={crm for found in bodies.values() for crm in found})
     views = {}
     for pid, view in drafts.items():
         latched = any(name in remembered for name in known[pid])
@@ -178,6 +181,11 @@ def _views(
             former=view.former,
             latched=latched,
             stopped=stopped,
+            lifted={
+                key: one
+                for key, one in lifted.items()
+                if one.prospect == pid or (key[0] == Source.PERSON and key[1] in bodies[pid])
+            },
         )
     return Batch(views, matches, candidates, unreadable)
 

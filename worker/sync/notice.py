@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from worker.core import plan, states, tasks, transforms
-from worker.core.mapping import PERSON_ADDRESSES
+from worker.core import consent, states, tasks, transforms
+from worker.core.mapping import PERSON_ADDRESSES, Computed
 from worker.core.records import Kind
-from worker.store import links, mirror, outbox
+from worker.store import liftings, links, mirror, outbox
 from worker.store.outbox import Lane
 from worker.sync import streams
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     import sqlalchemy as sa
 
+    from worker.core.consent import Key, Lifted, Sign
     from worker.core.mapping import Mapping
     from worker.core.records import Snapshot
     from worker.store.links import Name, Names
@@ -58,14 +59,17 @@ def keep(
 def _prospects(db: sa.Connection, moved: Sequence[Moved], *, names: Names, now: datetime) -> int:
     latches: list[tuple[Name, str]] = []
     urgent: set[int] = set()
+    signs = {one.after.ref.id: consent.of_prospect(one.after) for one in moved}
+    lifted = liftings.load(db, prospects=[record_id for record_id, found in signs.items() if found])
     for one in moved:
-        told = plan.prospect_opted_out(one.after.fields)
+        record_id = one.after.ref.id
+        before = {sign.key for sign in consent.of_prospect(one.before)} if one.before else None
+        told = consent.news(signs[record_id], before, lifted)
         if not told:
             continue
-        record_id = one.after.ref.id
         told_names = names.of(prospect=record_id, person=None, addresses=transforms.addresses(one.after, ("emails",)))
-        latches += [(name, f"prospect's {told}") for name in told_names]
-        if one.before is None or not plan.prospect_opted_out(one.before.fields):
+        latches += [(name, told[0].words) for name in told_names]
+        if not before:
             urgent.add(record_id)
     links.latch(db, latches, now)
     calm = {one.after.ref.id for one in moved} - urgent
@@ -78,6 +82,7 @@ def _states(db: sa.Connection, moved: Sequence[Moved], *, mapping: Mapping, name
     urgent: set[int] = set()
     latches: list[tuple[Name, str]] = []
     stepped: list[int] = []
+    lifted = liftings.load(db, states=[one.after.ref.id for one in moved if _says_opted_out(one.after, mapping)])
     for one in moved:
         state, prospect_id = one.after, one.after.relations.get("prospect")
         for relations in (state.relations, one.before.relations if one.before else {}):
@@ -88,16 +93,29 @@ def _states(db: sa.Connection, moved: Sequence[Moved], *, mapping: Mapping, name
             words = f"sequence state {state.ref.id} does not tell its prospect"
             outbox.post_hold(db, key=f"unreadable:{state.ref}", kind="unreadable", words=words, now=now)
             continue
-        if mapping.words.get(str(state.fields.get("state"))) is states.Label.OPTED_OUT:
+        for sign in _news_of_state(one, mapping, lifted):
             urgent.add(prospect_id)
-            evidence = f"sequence state {state.ref.id} is {state.fields.get('state')}"
-            latches += [(name, evidence) for name in names.of(prospect=prospect_id, person=None, addresses=())]
+            latches += [(name, sign.words) for name in names.of(prospect=prospect_id, person=None, addresses=())]
         if one.before and one.before.relations.get("sequenceStep") != state.relations.get("sequenceStep"):
             stepped.append(state.ref.id)
     links.latch(db, latches, now)
     outbox.open_changes(db, Kind.PROSPECT, urgent, lane=Lane.OPT_OUT, now=now)
     queued = len(urgent) + outbox.open_changes(db, Kind.PROSPECT, whose - urgent, lane=Lane.EDIT, now=now)
     return queued + _look_for_gone(db, stepped, now=now)
+
+
+def _says_opted_out(state: Snapshot | None, mapping: Mapping) -> bool:
+    return state is not None and mapping.words.get(str(state.fields.get("state"))) is states.Label.OPTED_OUT
+
+
+def _news_of_state(one: Moved, mapping: Mapping, lifted: dict[Key, Lifted]) -> list[Sign]:
+    """Return the opt-out that a state tells, if it is none that was lifted."""
+    if not _says_opted_out(one.after, mapping):
+        return []
+    told = str(one.after.fields.get("state")), transforms.parse_time(one.after.fields.get("stateChangedAt"))
+    sign = consent.of_state(states.StateView(one.after.ref.id, states.SequenceView.unseen(0), *told))
+    before = {sign.key} if _says_opted_out(one.before, mapping) else set()
+    return consent.news([sign], before if one.before else None, lifted)
 
 
 def _look_for_gone(db: sa.Connection, state_ids: Iterable[int], *, now: datetime) -> int:
@@ -130,14 +148,16 @@ def _people(db: sa.Connection, moved: Sequence[Moved], *, mapping: Mapping, name
     _deletions(db, {crm: link.outreach_id for crm, link in linked.items() if not link.gone}, by_id, now=now)
     urgent: set[int] = set()
     latches: list[tuple[Name, str]] = []
+    lifted = liftings.load(db, people=[crm for crm, one in by_id.items() if _no_email(one.after, mapping)])
     for crm_id, one in by_id.items():
-        if not streams.no_email(one.after, mapping):
+        before = {sign.key for sign in _no_email(one.before, mapping)} if one.before else None
+        if not consent.news(_no_email(one.after, mapping), before, lifted):
             continue
         link = linked.get(crm_id)
         addresses = transforms.addresses(one.after, PERSON_ADDRESSES)
         known = names.of(prospect=link.outreach_id if link else None, person=crm_id, addresses=addresses)
         latches += [(name, "No Email in the CRM") for name in known]
-        if link and (one.before is None or not streams.no_email(one.before, mapping)):
+        if link and not before:
             urgent.add(link.outreach_id)
     links.latch(db, latches, now)
     wishing = [one.after.ref.id for crm_id, one in by_id.items() if crm_id not in linked and _wishes(one, mapping)]
@@ -145,6 +165,11 @@ def _people(db: sa.Connection, moved: Sequence[Moved], *, mapping: Mapping, name
     calm = {link.outreach_id for link in linked.values()} | _strangers(db, by_id, set(linked))
     outbox.open_changes(db, Kind.PROSPECT, urgent, lane=Lane.OPT_OUT, now=now)
     return len(urgent) + outbox.open_changes(db, Kind.PROSPECT, calm - urgent, lane=Lane.EDIT, now=now)
+
+
+def _no_email(person: Snapshot, mapping: Mapping) -> list[Sign]:
+    line = mapping.field_of(Computed.OPTED_OUT)
+    return consent.of_person(person, line.crm) if line else []
 
 
 def _wishes(one: Moved, mapping: Mapping) -> bool:

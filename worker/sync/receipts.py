@@ -255,8 +255,7 @@ def _close(db: sa.Connection, on: Applier, cases: Sequence[Case], tally: Tally, 
         if case.kept and isinstance(error, errors.RecordFault | errors.UnsafePlan | None):
             kept.append(case.change)
     outbox.settle(db, done)
-    urgent = [case.view.prospect_id for case in cases if case.kept_opt_out]
-    outbox.open_changes(db, Kind.PROSPECT, urgent, lane=Lane.OPT_OUT, now=on.now())
+    outbox.hasten(db, [case.change for case in cases if case.kept_opt_out])
     outbox.release(db, kept, standing=Standing.KEPT)
 
 
