@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 BEARER = {"Authorization": "Bearer sim-access"}
 TITLE, MOBILE = "Head of Demonstrations", "+44 7700 900123"
+THEIRS, OURS = "Title typed in Outreach", "Title typed in Workbooks"
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +40,11 @@ class World:
     def edit(self, base: str, document: dict[str, Any]) -> None:
         """Do something on one side, as a user would."""
         self.http.post(f"{base}/_sim/edit", json=document).raise_for_status()
+
+    def edit_person(self, prospect_id: int, fields: dict[str, Any]) -> None:
+        """Edit the person of a prospect in the CRM."""
+        person = self.person(prospect_id)
+        self.edit(self.crm, {"op": "set", "type": "person", "id": person["id"], "fields": fields})
 
     def of_outreach(self, path: str, **query: str) -> Any:  # noqa: ANN401 - a vendor's JSON
         """Return the data of one of Outreach's own routes."""
@@ -107,7 +113,7 @@ def players(world: World) -> list[Player]:
 
 def script(world: World) -> list[Scene]:
     """Return the scenes, each with a player of its own."""
-    skipper, pauser, leaver, ghost, renamed, called = players(world)[:6]
+    skipper, pauser, leaver, ghost, renamed, called, disputed, silenced = players(world)[:8]
     return [
         Scene(
             "paused in Outreach",
@@ -152,19 +158,37 @@ def script(world: World) -> list[Scene]:
         Scene(
             "mobile edited in Workbooks",
             "Outreach: mobile phone",
-            lambda: world.edit(
-                world.crm,
-                {
-                    "op": "set",
-                    "type": "person",
-                    "id": world.person(called.prospect)["id"],
-                    "fields": {"main_location[mobile]": MOBILE},
-                },
-            ),
+            lambda: world.edit_person(called.prospect, {"main_location[mobile]": MOBILE}),
             lambda: world.of_outreach(f"prospects/{called.prospect}")["attributes"]["mobilePhones"][:1],
             [MOBILE],
         ),
+        Scene(
+            "job title edited on both sides",
+            "both: that of Workbooks",
+            lambda: _dispute(world, disputed.prospect),
+            lambda: [
+                world.of_outreach(f"prospects/{disputed.prospect}")["attributes"]["title"],
+                world.person(disputed.prospect).get("person_job_title"),
+            ],
+            [OURS, OURS],
+        ),
+        Scene(
+            "No Email ticked in Workbooks",
+            "Outreach: opted out; state",
+            lambda: world.edit_person(silenced.prospect, {"no_email_soliciting": True}),
+            lambda: [
+                world.of_outreach(f"prospects/{silenced.prospect}")["attributes"]["emailOptedOut"],
+                world.person(silenced.prospect).get("cf_person_sequence_state"),
+            ],
+            [True, "Opted Out"],
+        ),
     ]
+
+
+def _dispute(world: World, prospect_id: int) -> None:
+    edit = {"op": "set", "type": "prospect", "id": prospect_id, "attributes": {"title": THEIRS}}
+    world.edit(world.outreach, edit)
+    world.edit_person(prospect_id, {"person_job_title": OURS})
 
 
 def _pick(person: dict[str, Any], *names: str) -> list[object]:
