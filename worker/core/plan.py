@@ -393,8 +393,8 @@ def has_opt_out(plan: PersonPlan, mapping: Mapping) -> bool:
 def only_opt_out(plan: PersonPlan, mapping: Mapping) -> PersonPlan:
     """Return just the opt-out of a plan: all that is delivered before every stream is primed."""
     flag = mapping.field_of(Computed.OPTED_OUT)
-    crm = {name: value for name, value in plan.crm.items() if flag and name == flag.crm}
-    outreach = {name: value for name, value in plan.outreach.items() if name == "emailOptedOut"}
+    crm = {name: value for name, value in plan.crm.items() if flag and name == flag.crm and value is True}
+    outreach = _opting_out(plan)
     if plan.action is not Action.UPDATE or not crm:
         return replace(plan, action=Action.NOTHING, crm={}, outreach=outreach, fault=None)
     return replace(plan, crm=crm, outreach=outreach, fault=None)

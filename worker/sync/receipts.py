@@ -6,11 +6,11 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from worker.core import errors, plan, transforms
+from worker.core import consent, errors, plan, transforms
 from worker.core.mapping import PERSON_ADDRESSES, Computed
 from worker.core.plan import Action
 from worker.core.records import Kind, Link, Ref, Snapshot, System
-from worker.store import links, mirror, outbox
+from worker.store import liftings, links, mirror, outbox
 from worker.store.links import Written
 from worker.store.outbox import Lane, Standing
 from worker.sync import streams
@@ -75,6 +75,7 @@ def receive(db: sa.Connection, on: Applier, cases: Sequence[Case], tally: Tally)
             written.append(_ticked(case, receipt))
     links.save(db, Kind.PROSPECT, saved, now)
     links.latch(db, latches, now)
+    liftings.settle(db, [key for case in cases for key in _lifted(case, people, prospects, on.mapping)])
     excluded = {case.view.prospect_id: case.plan.why for case in cases if case.plan.action is Action.EXCLUDE}
     links.exclude(db, Kind.PROSPECT, excluded, {case.view.prospect_id for case in cases} - set(excluded))
     links.remember(db, written, now=now, mapping_version=on.mapping.version)
@@ -174,6 +175,20 @@ def _latches(on: Applier, case: Case, link: Link | None) -> list[tuple[links.Nam
     return [(name, opt_out.evidence) for name in told]
 
 
+def _lifted(
+    case: Case, people: dict[int, Snapshot], prospects: dict[int, Snapshot], mapping: Mapping
+) -> set[consent.Key]:
+    """Return the lifted signs that their side no longer shows, or that a new opt-out has overtaken."""
+    open_ones = {key for key, one in case.view.lifted.items() if one.open}
+    if not open_ones or case.plan.opt_out:
+        return open_ones
+    pid, flag = case.view.prospect_id, mapping.field_of(Computed.OPTED_OUT)
+    person, prospect = people.get(pid, case.view.person), prospects.get(pid, case.view.prospect)
+    shown = {sign.key for sign in consent.of_prospect(prospect)} if prospect else set()
+    shown |= {sign.key for sign in consent.of_person(person, flag.crm)} if person and flag else set()
+    return {key for key in open_ones - shown if key[0] != consent.Source.STATE}
+
+
 def _bring_tasks_along(db: sa.Connection, prospect_ids: Sequence[int], now: datetime) -> None:
     """Wake tasks that waited for these people, and look again at those written for a person they replace."""
     outbox.wake_tasks(db, prospect_ids, now)
@@ -232,7 +247,7 @@ def _count(case: Case, tally: Tally, mapping: Mapping) -> None:
     elif case.plan.action is Action.NOTHING and case.view.person is not None and not case.kept:
         tally.unchanged += 1
     if case.prospect is not None:
-        opted = "emailOptedOut" in case.plan.outreach
+        opted = case.plan.outreach.get("emailOptedOut") is True
         tally.outreach_opted_out += opted
         tally.outreach_updated += len(case.plan.outreach) > int(opted)
 

@@ -139,6 +139,20 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("key_kind", "key", name=op.f("pk_latch")),
     )
     op.create_table(
+        "lifting",
+        sa.Column("source", sa.String(), nullable=False),
+        sa.Column("record_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
+        sa.Column("prospect_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=True),
+        sa.Column("mark", sa.String(), nullable=False),
+        sa.Column("open", sa.Boolean(), nullable=False),
+        sa.Column("at", sa.DateTime(), nullable=True),
+        sa.Column("reason", sa.Text(), nullable=False),
+        sa.PrimaryKeyConstraint("source", "record_id", name=op.f("pk_lifting")),
+    )
+    with op.batch_alter_table("lifting", schema=None) as batch_op:
+        batch_op.create_index(batch_op.f("ix_lifting_prospect_id"), ["prospect_id"], unique=False)
+
+    op.create_table(
         "link",
         sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
         sa.Column("kind", sa.String(), nullable=False),
@@ -232,6 +246,10 @@ def downgrade() -> None:
     op.drop_table("mirror")
     op.drop_table("meta")
     op.drop_table("link")
+    with op.batch_alter_table("lifting", schema=None) as batch_op:
+        batch_op.drop_index(batch_op.f("ix_lifting_prospect_id"))
+
+    op.drop_table("lifting")
     op.drop_table("latch")
     op.drop_table("hold")
     with op.batch_alter_table("history", schema=None) as batch_op:
