@@ -7,6 +7,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import hypothesis
+
 from worker.core import mapping_file
 from worker.core.records import Kind, Link, Ref, Shadow, Snapshot
 from worker.core.states import SequenceView, StateView
@@ -16,6 +18,11 @@ if TYPE_CHECKING:
 
     from worker.core.mapping import Mapping
     from worker.core.records import Value
+
+SOME = hypothesis.settings(max_examples=hypothesis.settings().max_examples // 2)
+QUARTER = hypothesis.settings(max_examples=hypothesis.settings().max_examples // 4)
+FEW = hypothesis.settings(max_examples=hypothesis.settings().max_examples // 8)
+"""Shares of the profile's examples, so that the whole of these tests stays within ten seconds; nightly runs have more."""
 
 DEFAULT_FILE = Path(__file__).parents[2] / "mappings" / "outreach-workbooks.yaml"
 DEFAULT_TEXT = DEFAULT_FILE.read_text(encoding="utf-8")

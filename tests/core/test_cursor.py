@@ -6,10 +6,10 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.core.makers import at
+from tests.core.makers import SOME, at
 from worker.core import cursor
 
 START = at(6)
@@ -171,7 +171,7 @@ STEPS = st.lists(
 
 
 @given(steps=STEPS, size=st.integers(1, 4), same=st.integers(0, 9), poisoned=st.booleans())
-@settings(max_examples=300)
+@SOME
 def test_no_change_is_ever_lost(
     steps: list[tuple[str, int | float | list[int], float]], size: int, same: int, poisoned: bool
 ) -> None:

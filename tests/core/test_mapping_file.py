@@ -6,10 +6,10 @@ import json
 from datetime import date
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.core.makers import DEFAULT_FILE, DEFAULT_TEXT, edited
+from tests.core.makers import DEFAULT_FILE, DEFAULT_TEXT, QUARTER, edited
 from worker.core import mapping_file
 from worker.core.mapping import (
     Brakes,
@@ -361,7 +361,7 @@ FRAGMENTS = st.sampled_from(
 
 
 @given(cut=st.integers(0, len(SMALL)), width=st.integers(0, 12), piece=FRAGMENTS | st.text(max_size=3))
-@settings(max_examples=80)
+@QUARTER
 def test_no_edit_breaks_the_reader(cut: int, width: int, piece: str) -> None:
     """Any edit of a mapping gives a mapping, or problems with a place inside the file: never anything else."""
     text = SMALL[:cut] + piece + SMALL[cut + width :]

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.core.makers import QUARTER
 from worker.core.mapping import Direction, Field, FirstSight, Winner
 from worker.core.merge import Merged, Sides, merge
 from worker.core.transforms import ABSENT, Absent, Compare, same
@@ -54,6 +55,7 @@ def writes(result: Merged) -> tuple[object, object]:
     compare=st.sampled_from(Compare),
     first_sight=st.sampled_from(FirstSight),
 )
+@QUARTER
 def test_sides_that_agree_are_left_alone(
     then: tuple[object, object], value: object, direction: Direction, compare: Compare, first_sight: FirstSight
 ) -> None:
@@ -71,6 +73,7 @@ def test_sides_that_agree_are_left_alone(
     outreach_moves=st.booleans(),
     first_sight=st.sampled_from(FirstSight),
 )
+@QUARTER
 def test_the_only_side_that_changed_is_taken(
     half: tuple[str | None, str | None], value: str | None, wins: Winner, outreach_moves: bool, first_sight: FirstSight
 ) -> None:
@@ -92,6 +95,7 @@ def test_the_only_side_that_changed_is_taken(
     wins=st.sampled_from([Winner.CRM, Winner.OUTREACH]),
     first_sight=st.sampled_from(FirstSight),
 )
+@QUARTER
 def test_a_mirrored_policy_gives_the_mirrored_result(
     then: tuple[object, object], now: tuple[object, object], wins: Winner, first_sight: FirstSight
 ) -> None:
@@ -112,6 +116,7 @@ def test_a_mirrored_policy_gives_the_mirrored_result(
     wins=st.sampled_from(Winner),
     first_sight=st.sampled_from(FirstSight),
 )
+@QUARTER
 def test_a_merge_settles_in_one_step(
     then: tuple[object, object], now: tuple[object, object], wins: Winner, first_sight: FirstSight
 ) -> None:
@@ -133,6 +138,7 @@ def test_a_merge_settles_in_one_step(
     direction=st.sampled_from([Direction.BOTH, Direction.TO_CRM]),
     first_sight=st.sampled_from(FirstSight),
 )
+@QUARTER
 def test_what_outreach_did_not_tell_decides_nothing(
     then: tuple[object, object], now: object, direction: Direction, first_sight: FirstSight
 ) -> None:
@@ -146,6 +152,7 @@ def test_what_outreach_did_not_tell_decides_nothing(
     direction=st.sampled_from([Direction.BOTH, Direction.TO_OUTREACH]),
     first_sight=st.sampled_from(FirstSight),
 )
+@QUARTER
 def test_what_the_crm_did_not_tell_decides_nothing(
     then: tuple[object, object], now: object, direction: Direction, first_sight: FirstSight
 ) -> None:
@@ -154,6 +161,7 @@ def test_what_the_crm_did_not_tell_decides_nothing(
 
 
 @given(then=st.tuples(SIDE, SIDE), now=st.tuples(SIDE, SIDE), direction=st.sampled_from(Direction))
+@QUARTER
 def test_no_edit_goes_against_its_direction(
     then: tuple[object, object], now: tuple[object, object], direction: Direction
 ) -> None:

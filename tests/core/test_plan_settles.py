@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.core.makers import BLANK_PERSON, at, mapping, sequence
+from tests.core.makers import BLANK_PERSON, FEW, QUARTER, SOME, at, mapping, sequence
 from worker.core import plan, transforms
 from worker.core.mapping import CreatePeople, FirstSight, Mapping, OnCrmDelete, OnOutreachDelete, Winner
 from worker.core.mapping_file import DEFAULT_WORDS
@@ -161,8 +161,6 @@ def others(draw: st.DrawFn) -> PersonView:
 NAMES = [line.crm for line in mapping().fields if line.crm != FLAG]
 STOPPED = st.sampled_from([frozenset[str]()] * 3 + [frozenset({name}) for name in NAMES])
 VIEWS = pairs() | others()
-FEW = settings(max_examples=settings().max_examples // 4)
-SOME = settings(max_examples=settings().max_examples // 2)
 
 
 @dataclass(frozen=True)
@@ -225,6 +223,7 @@ def writes(made: PersonPlan) -> dict[str, object]:
 
 
 @given(view=VIEWS, told=mappings(), shortens=st.booleans())
+@SOME
 def test_a_plan_that_was_applied_is_not_made_again(view: PersonView, told: Mapping, shortens: bool) -> None:
     """For update, create, recreate, first sight and an opt-out on either side: apply, plan again, nothing to write."""
     world = World(shortens=shortens)
@@ -245,7 +244,7 @@ def test_what_an_opt_out_causes_settles(view: PersonView, told: Mapping) -> None
 
 
 @given(view=pairs(), told=mappings(), shortens=st.booleans())
-@SOME
+@QUARTER
 def test_no_edit_is_lost_while_outreach_is_down(view: PersonView, told: Mapping, shortens: bool) -> None:
     """What could not be written to Outreach is planned again, and in the end both sides are as if it had been up."""
     made = plan.plan_person(view, told)
@@ -258,7 +257,7 @@ def test_no_edit_is_lost_while_outreach_is_down(view: PersonView, told: Mapping,
 
 
 @given(view=pairs(), told=mappings(winners=[Winner.ASK]))
-@SOME
+@QUARTER
 def test_what_is_asked_about_stays_asked(view: PersonView, told: Mapping) -> None:
     """A field whose conflict somebody has to decide is kept on both sides, though the rest of the person is written."""
     made = plan.plan_person(view, told)
@@ -279,7 +278,7 @@ def test_the_same_inputs_give_the_same_plan(view: PersonView, told: Mapping) -> 
 
 
 @given(view=VIEWS, told=mappings())
-@SOME
+@FEW
 def test_an_opt_out_is_never_set_back(view: PersonView, told: Mapping) -> None:
     """No plan takes an opt-out back, on either side, and every living opted-out pair is opted out on both sides after it."""
     made = plan.plan_person(view, told)

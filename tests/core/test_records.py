@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.core.makers import QUARTER
 from worker.core.records import Kind, Ref, System, fingerprint
 
 VALUES = (
@@ -33,6 +34,7 @@ def test_fingerprint_is_the_same_in_every_release() -> None:
 
 
 @given(fields=FIELDS, relations=RELATIONS)
+@QUARTER
 def test_fingerprint_ignores_the_order_of_keys(fields: dict[str, object], relations: dict[str, int | None]) -> None:
     """The same values in another order have the same fingerprint."""
     turned = dict(reversed(fields.items()))
@@ -40,6 +42,7 @@ def test_fingerprint_ignores_the_order_of_keys(fields: dict[str, object], relati
 
 
 @given(one=FIELDS, other=FIELDS)
+@QUARTER
 def test_fingerprint_tells_different_values_apart(one: dict[str, object], other: dict[str, object]) -> None:
     """Records have the same fingerprint only if they hold the same; 0, False and "" are not the same."""
     same = repr(sorted(one.items())) == repr(sorted(other.items()))

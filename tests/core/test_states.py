@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.core.makers import at, mapping, sequence, state
+from tests.core.makers import QUARTER, at, mapping, sequence, state
 from worker.core import states
 from worker.core.mapping import ROLLED_UP
 from worker.core.mapping_file import DEFAULT_WORDS
@@ -357,6 +357,7 @@ found = st.lists(
 
 
 @given(several=found, seed=st.randoms(use_true_random=False), opted_out=st.booleans(), latest=st.booleans())
+@QUARTER
 def test_order_of_arrival_does_not_matter(
     several: list[states.StateView], seed: object, opted_out: bool, latest: bool
 ) -> None:
@@ -369,6 +370,7 @@ def test_order_of_arrival_does_not_matter(
 
 
 @given(several=found)
+@QUARTER
 def test_person_shows_a_label_that_one_of_the_sequences_has(several: list[states.StateView]) -> None:
     """Without an opt-out, the person's label is one of the lines', and the deciding state is the line's own."""
     standing = rolled(*several)

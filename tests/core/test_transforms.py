@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.core.makers import person, prospect
+from tests.core.makers import SOME, person, prospect
 from worker.core import transforms
 from worker.core.mapping import PERSON_ADDRESSES
 from worker.core.transforms import ABSENT, Compare
@@ -70,6 +70,7 @@ def test_phones_that_are_none(left: str | None, right: str | None) -> None:
     left=st.text("0123456789+() -xa", max_size=16),
     right=st.text("0123456789+() -xa", max_size=16),
 )
+@SOME
 def test_an_edit_of_a_phone_is_noticed(left: str, right: str) -> None:
     """Two phones with one fingerprint are one phone: else an edit would never reach the other side."""
     if transforms.normal(Compare.PHONE, left) == transforms.normal(Compare.PHONE, right):
@@ -146,6 +147,7 @@ SCALARS = st.none() | st.booleans() | st.integers() | st.text(max_size=12)
 
 
 @given(compare=st.sampled_from(Compare), value=SCALARS | st.lists(st.text(max_size=4), max_size=3))
+@SOME
 def test_every_value_is_the_same_as_itself(compare: Compare, value: object) -> None:
     """Whatever the kind of comparison, a value equals itself, and its normal form is normal."""
     assert transforms.same(compare, value, value)  # type: ignore[arg-type]
@@ -154,6 +156,7 @@ def test_every_value_is_the_same_as_itself(compare: Compare, value: object) -> N
 
 
 @given(text=st.text())
+@SOME
 def test_clean_text_is_clean(text: str) -> None:
     """Cleaning twice is cleaning once; no control character but tab and newline is left."""
     cleaned = transforms.clean(text)
@@ -231,6 +234,7 @@ ITEMS = st.lists(st.text("abcA ", max_size=3), max_size=5)
 
 
 @given(held=ITEMS, value=st.text("abcA", min_size=1, max_size=3), index=st.integers(0, 2))
+@SOME
 def test_what_is_put_is_read_back(held: list[str], value: str, index: int) -> None:
     """After a put the path reads the value, and the other elements are all still there, in their order."""
     full = [item for item in held if item.strip()]
@@ -245,6 +249,7 @@ def test_what_is_put_is_read_back(held: list[str], value: str, index: int) -> No
 
 
 @given(held=ITEMS, index=st.integers(0, 2))
+@SOME
 def test_a_blank_takes_out_one_element_only(held: list[str], index: int) -> None:
     """Emptying a path takes that element, and nothing else that anybody could see."""
     _, written = transforms.put(f"emails[{index}]", {"emails": held}, "")
@@ -306,6 +311,7 @@ MOMENTS = st.datetimes(datetime(1970, 1, 2), datetime(2999, 1, 1), timezones=st.
 
 
 @given(moment=MOMENTS)
+@SOME
 def test_a_moment_comes_back_from_either_side(moment: datetime) -> None:
     """A moment printed for the CRM or for Outreach is read back as it was, to the second or to the millisecond."""
     assert transforms.parse_time(transforms.crm_time(moment)) == moment.replace(microsecond=0)
