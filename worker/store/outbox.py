@@ -26,7 +26,7 @@ HOLD: sa.Table = HoldRow.__table__  # type: ignore[attr-defined]
 LEASE = timedelta(seconds=15)
 """Short, so that a killed holder's work goes on soon; a live holder renews it (``sync.case.kept_alive``)."""
 BATCH = 100
-_BLANK: dict[str, Any] = {"lease_until": None, "intent": None}
+_BLANK: dict[str, Any] = {"lease_until": None, "intent": None, "alone": False}
 
 
 class Lane(IntEnum):
@@ -52,7 +52,9 @@ class Standing(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One claimed row. ``alone`` means that its last holder vanished: nothing else may ride with it.
+    """One claimed row.
+
+    ``alone`` means that its last holder vanished: nothing else may ride with it; ``doomed`` that the one before did too.
 
     ``wish`` is what became so far of a sequence action that somebody in the CRM asked for: unlike the intent it outlives
     retries, for what has been asked of Outreach once must not be asked again.
@@ -66,6 +68,7 @@ class Change:
     attempts: int
     opened_at: datetime
     alone: bool = False
+    doomed: bool = False
     hold_key: str | None = None
     intent: Mapping[str, Any] = field(default_factory=dict)
     wish: Mapping[str, Any] = field(default_factory=dict)
@@ -201,6 +204,7 @@ def _change(row: Any, *, orphan: bool) -> Change:  # noqa: ANN401 - a row of the
         attempts=row.attempts + int(orphan),
         opened_at=row.opened_at,
         alone=orphan,
+        doomed=orphan and row.alone,
         hold_key=row.hold_key,
         intent=msgspec.json.decode(row.intent) if row.intent else {},
         wish=msgspec.json.decode(row.wish) if row.wish else {},
@@ -219,8 +223,7 @@ def intend(db: sa.Connection, changes: Sequence[tuple[Change, Mapping[str, Any]]
     """Write down what is about to be done, renew the leases, and return those of the changes that are still ours."""
     if not changes:
         return []
-    query = sa.select(CHANGE.c.id).where(_ours([change for change, _ in changes])).with_for_update()
-    mine = {row.id for row in db.execute(query)}
+    mine = ours(db, [change for change, _ in changes])
     rows = [
         {"row_id": change.id, "told": msgspec.json.encode(intent).decode()}
         for change, intent in changes
@@ -237,6 +240,17 @@ def note_wish(db: sa.Connection, change: Change, wish: Mapping[str, Any], now: d
     told = msgspec.json.encode(wish).decode() if wish else None
     noted = sa.update(CHANGE).where(_mine(change)).values(wish=told, lease_until=now + LEASE)
     return bool(db.execute(noted).rowcount)
+
+
+def ours(db: sa.Connection, changes: Sequence[Change]) -> set[int]:
+    """Return the ids of those changes that nobody else has claimed since, and keep them so for this transaction."""
+    query = sa.select(CHANGE.c.id).where(_ours(changes)).with_for_update()
+    return set(db.execute(query).scalars()) if changes else set()
+
+
+def scatter(db: sa.Connection, changes: Sequence[Change], now: datetime) -> None:
+    """Let the leases of a batch have run out, so that each of them is next claimed alone."""
+    db.execute(sa.update(CHANGE).where(_ours(changes)).values(lease_until=now - timedelta(seconds=1)))
 
 
 def renew(db: sa.Connection, changes: Sequence[Change], now: datetime) -> None:

@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+import sqlalchemy as sa
+
 from worker.core import errors, plan, transforms
 from worker.core.mapping import Computed
 from worker.core.plan import Action
@@ -16,7 +18,7 @@ from worker.core.records import Kind, System
 from worker.remote.workbooks import Write
 from worker.store import cursors, mirror, outbox
 from worker.store.outbox import Lane
-from worker.sync import brakes, deliver, fields, gather, identify, receipts, streams
+from worker.sync import brakes, deliver, fields, gather, identify, poison, receipts, streams
 from worker.sync.case import Case, kept_alive
 from worker.sync.deliver import Desk, Job, Receipt
 from worker.sync.tally import Tally
@@ -40,8 +42,9 @@ def apply_people(on: Applier, *, lanes: Sequence[Lane] = tuple(Lane)) -> Tally:
         wanted = lanes if primed else [lane for lane in lanes if lane is Lane.OPT_OUT]
         changes = outbox.claim(db, Kind.PROSPECT, now=on.now(), lanes=wanted)
         held = [row.key.split(":", 1) for kind in (fields.FIELD, fields.LABEL) for row in outbox.holds(db, kind)]
+    claimed, changes = len(changes), poison.weeded(on, changes)
     if not changes:
-        return Tally()
+        return Tally(claimed=claimed)
     stopped = frozenset(name for _, name in held)
     lacking = frozenset(name for what, name in held if what == fields.FIELD)
     try:
@@ -52,6 +55,10 @@ def apply_people(on: Applier, *, lanes: Sequence[Lane] = tuple(Lane)) -> Tally:
         if isinstance(error, errors.Halt):
             raise
         return Tally(claimed=len(changes))
+    except sa.exc.OperationalError:
+        raise  # it is the store that fails: the leases run out
+    except Exception as error:  # noqa: BLE001 - one record that nobody foresaw must not keep the others from being done
+        return poison.isolate(on, changes, error)
     except BaseException:
         with on.store.write() as db:
             outbox.release(db, changes)

@@ -7,14 +7,14 @@ import threading
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+import sqlalchemy as sa
+
 from worker.core import transforms
 from worker.core.mapping import PERSON_ADDRESSES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from datetime import datetime
-
-    import sqlalchemy as sa
 
     from worker.core import errors
     from worker.core.mapping import Mapping
@@ -108,7 +108,7 @@ def kept_alive(store: Store, renew: Callable[[sa.Connection], None]) -> Iterator
 
     def beat() -> None:
         while not done.wait(BEAT_S):
-            with store.write() as db:
+            with contextlib.suppress(sa.exc.SQLAlchemyError), store.write() as db:  # the next beat may find it well again
                 renew(db)
 
     heart = threading.Thread(target=beat, name="lease", daemon=True)
