@@ -80,7 +80,7 @@ def receive(db: sa.Connection, on: Applier, cases: Sequence[Case], tally: Tally)
     links.exclude(db, Kind.PROSPECT, excluded, {case.view.prospect_id for case in cases} - set(excluded))
     links.remember(db, written, now=now, mapping_version=on.mapping.version)
     before = {case.view.prospect_id: case.view.link.crm_id for case in cases if case.view.link}
-    _bring_tasks_along(db, [link.outreach_id for link in saved if before.get(link.outreach_id) != link.crm_id], now)
+    bring_tasks_along(db, [link.outreach_id for link in saved if before.get(link.outreach_id) != link.crm_id], now)
     _conflicts(db, cases, now)
     _close(db, on, cases, tally, again)
 
@@ -189,7 +189,7 @@ def _lifted(
     return {key for key in open_ones - shown if key[0] != consent.Source.STATE}
 
 
-def _bring_tasks_along(db: sa.Connection, prospect_ids: Sequence[int], now: datetime) -> None:
+def bring_tasks_along(db: sa.Connection, prospect_ids: Sequence[int], now: datetime) -> None:
     """Wake tasks that waited for these people, and look again at those written for a person they replace."""
     outbox.wake_tasks(db, prospect_ids, now)
     theirs = [
