@@ -217,8 +217,11 @@ def test_an_uncertain_update_that_holds_something_else_is_stale() -> None:
 
 def test_an_uncertain_update_that_was_not_carried_out_is_sent_again() -> None:
     """The version we sent is still there: nothing was done, so it is done now."""
-    answers: list[Judge] = [lambda _: Uncertain("no complete answer"), applied]
-    fake = Fake(lambda write: answers.pop(0)(write), [person(7001, 3, title="Old")])
+
+    def judge(write: Write) -> Outcome:
+        return Uncertain("no complete answer") if len(fake.batches) == 1 else applied(write)
+
+    fake = Fake(judge, [person(7001, 3, title="Old")])
     (receipt,) = deliver.carry_out([update(title="Ours")], desk(fake)).values()
     assert receipt.applied
     assert len(fake.batches) == 2

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from worker.core import consent, errors, plan, transforms
 from worker.core.mapping import PERSON_ADDRESSES, Computed
@@ -34,6 +34,13 @@ PATIENCE = 3
 """How often a reply may change a mapped value in a row before that is let be."""
 
 
+class Delivered(Protocol):
+    """A case of either kind, once its writes were sent."""
+
+    change: Change
+    receipt: Receipt | None
+
+
 class TooBold(errors.UnsafePlan):
     """The brake ``key`` has tripped."""
 
@@ -59,12 +66,14 @@ def receive(db: sa.Connection, on: Applier, cases: Sequence[Case], tally: Tally)
     saved: list[Link] = []
     latches: list[tuple[links.Name, str]] = []
     again: set[int] = set()
+    mine = outbox.ours(db, [case.change for case in cases])
+    report_doubles(db, Kind.PROSPECT, [case for case in cases if case.change.id not in mine], now)
     for case in cases:
         pid = case.view.prospect_id
         _count(case, tally, on.mapping)
         written += _history(case)
         link = _link(case, on.mapping, people.get(pid, case.view.person), prospects.get(pid, case.view.prospect))
-        if link is not None and link != case.view.link:
+        if link is not None and link != case.view.link and case.change.id in mine:
             saved.append(link)
         if link is not None and pid in prospects and _moves_again(case, on.mapping, people, prospects[pid], link):
             again.add(pid)
@@ -83,6 +92,17 @@ def receive(db: sa.Connection, on: Applier, cases: Sequence[Case], tally: Tally)
     bring_tasks_along(db, [link.outreach_id for link in saved if before.get(link.outreach_id) != link.crm_id], now)
     _conflicts(db, cases, now)
     _close(db, on, cases, tally, again)
+
+
+def report_doubles(db: sa.Connection, kind: Kind, cases: Sequence[Delivered], now: datetime) -> None:
+    """Put before somebody what was created after the lease had run out and another had created it, too."""
+    made = {case.change.ref: case.receipt.crm_id for case in cases if case.receipt and case.receipt.crm_id}
+    known = links.load(db, kind, [ref.id for ref in made])
+    for ref, crm_id in made.items():
+        link = known.get(ref.id)
+        if link is not None and link.crm_id != crm_id:
+            words = f"{ref} was created twice in the CRM, as {link.crm_id} and as {crm_id}; delete {crm_id} there"
+            outbox.post_hold(db, key=f"{AMBIGUOUS}:{ref}:{crm_id}", kind=AMBIGUOUS, words=words, now=now)
 
 
 def _conflicts(db: sa.Connection, cases: Sequence[Case], now: datetime) -> None:
@@ -301,11 +321,11 @@ def _fault(case: Case) -> str | None:
 def after_error(db: sa.Connection, on: Applier, change: Change, error: errors.OutbookError) -> int:
     """Let the change wait, or make it a dead letter; return 1 if it is one now.
 
-    An opt-out that no vendor answers for is never one: it is retried hourly for ever.
+    An opt-out is never one for a fault that is not its own: it is retried hourly for ever.
     """
     now = on.now()
     fate = errors.decide(error, attempt=change.attempts + 1, first_tried=change.opened_at, now=now, jitter=on.jitter())
-    if isinstance(fate, errors.DeadLetter) and change.lane is Lane.OPT_OUT and isinstance(error, errors.Transient):
+    if isinstance(fate, errors.DeadLetter) and change.lane is Lane.OPT_OUT and not isinstance(error, errors.RecordFault):
         fate = errors.RetryAt(now + HOURLY)
     if isinstance(fate, errors.DeadLetter):
         return int(outbox.bury(db, change, fate.reason))

@@ -278,9 +278,11 @@ def _receive(db: sa.Connection, on: Applier, cases: Sequence[_Case], tally: Tall
     now = on.now()
     saved: list[Link] = []
     written: list[Written] = []
+    mine = outbox.ours(db, [case.change for case in cases])
+    receipts.report_doubles(db, Kind.TASK, [case for case in cases if case.change.id not in mine], now)
     for case in cases:
         receipt = case.receipt
-        if receipt is None or not receipt.applied or receipt.crm_id is None:
+        if receipt is None or receipt.crm_id is None or case.change.id not in mine:
             continue
         saved.append(Link(case.change.ref.id, receipt.crm_id, Shadow(), receipt.version))
         copy = Snapshot(Ref(Kind.CRM_TASK, receipt.crm_id), dict(receipt.fields), version=receipt.version)
