@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from worker.core import plan, transforms
 from worker.core.mapping import Verb
+from worker.core.plan import Action, Decision
 from worker.core.states import Label
 
 if TYPE_CHECKING:
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from zoneinfo import ZoneInfo
 
     from worker.core.mapping import Mapping, SequenceActions
-    from worker.core.plan import PersonView
+    from worker.core.plan import PersonPlan, PersonView
     from worker.core.records import Snapshot, Value
     from worker.core.states import SequenceView, StateView
 
@@ -56,13 +57,14 @@ class Order:
     """What to ask Outreach for.
 
     ``state`` is the sequence state that is meant, None for a new one; ``known`` the states that this prospect has had in the
-    sequence before, by which a new one is told apart.
+    sequence before, by which a new one is told apart; ``mailbox`` what a new one sends from, None to leave that to Outreach.
     """
 
     verb: Verb
     sequence: SequenceView
     state: int | None = None
     known: tuple[int, ...] = ()
+    mailbox: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,3 +173,11 @@ def _moment(at: datetime, zone: ZoneInfo) -> str:
 
 def _cut(text: str) -> str:
     return text if len(text) <= LONGEST else text[: LONGEST - 1] + "…"
+
+
+def answered(told: PersonPlan, answer: Dict[str, Value]) -> PersonPlan:
+    """Return the plan that also writes the answer to a wish into the CRM, unless nothing is to be written there now."""
+    if not answer or told.action not in {Action.NOTHING, Action.UPDATE}:
+        return told
+    decisions = (*told.decisions, *(Decision(name, "answers a wish", to_crm=value) for name, value in answer.items()))
+    return replace(told, action=Action.UPDATE, crm={**told.crm, **answer}, decisions=decisions)

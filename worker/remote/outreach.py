@@ -256,9 +256,11 @@ class Outreach:
         return self.client.patiently(once, repeatable=False)
 
     def _refuse_action(self, reply: base.Reply, ref: records.Ref | None) -> None:
-        """As ``_refuse_write``, but a missing permission only refuses this action: all else may go on without it."""
-        if reply.status == httpx.codes.FORBIDDEN:
-            raise self._invalid(f"Outreach forbids it: {outreach_json.complaint(reply).words}", ref=ref)
+        """As ``_refuse_write``, but a missing permission or route only refuses this action: all else goes on without it."""
+        gone = reply.status in {404, 410} and ref is not None
+        if reply.status in {403, 404, 405, 410} and not gone:
+            verb = "forbids it" if reply.status == httpx.codes.FORBIDDEN else "does not know how"
+            raise self._invalid(f"Outreach {verb}: {outreach_json.complaint(reply).words}", ref=ref)
         self._refuse_write(reply, ref)
 
     def _authorised(self, ask: base.Ask) -> base.Reply:

@@ -163,9 +163,15 @@ def _opening(db: sa.Connection, plain: Any) -> Any:  # noqa: ANN401 - an insert 
 
 
 def claim(
-    db: sa.Connection, kind: Kind, *, now: datetime, lanes: Iterable[Lane] = tuple(Lane), limit: int = BATCH
+    db: sa.Connection,
+    kind: Kind,
+    *,
+    now: datetime,
+    lanes: Iterable[Lane] = tuple(Lane),
+    limit: int = BATCH,
+    only: Iterable[int] | None = None,
 ) -> list[Change]:
-    """Lease up to ``limit`` due rows and return them, opt-outs first.
+    """Lease up to ``limit`` due rows and return them, opt-outs first; with ``only``, none but those of these records.
 
     A row whose lease ran out without a receipt is claimed alone, and only then does its attempt count rise: one that kills
     its worker cannot bury its neighbours.
@@ -175,6 +181,7 @@ def claim(
         sa.select(CHANGE)
         .where(CHANGE.c.kind == kind, CHANGE.c.state == Standing.DUE, CHANGE.c.next_at <= now, free)
         .where(CHANGE.c.lane.in_([int(lane) for lane in lanes]))
+        .where(sa.true() if only is None else CHANGE.c.record_id.in_(sorted(only)))
         .order_by(CHANGE.c.lane, CHANGE.c.next_at, CHANGE.c.id)
         .limit(limit)
         .with_for_update(skip_locked=True)
@@ -265,7 +272,7 @@ def settle(db: sa.Connection, changes: Sequence[Change]) -> None:
         return
     read = sa.tuple_(CHANGE.c.id, CHANGE.c.fence, CHANGE.c.generation)
     db.execute(sa.delete(CHANGE).where(read.in_([(one.id, one.fence, one.generation) for one in changes])))
-    again = {**_BLANK, "attempts": 0, "hold_key": None, "error": None}
+    again = {**_BLANK, "attempts": 0, "hold_key": None, "error": None, "wish": None}
     db.execute(sa.update(CHANGE).where(_ours(changes)).values(**again))
     for key in {change.hold_key for change in changes if change.hold_key}:
         _unhook(db, key)

@@ -18,29 +18,30 @@ from worker.core.records import Kind, System
 from worker.remote.workbooks import Write
 from worker.store import cursors, mirror, outbox
 from worker.store.outbox import Lane
-from worker.sync import brakes, deliver, fields, gather, identify, poison, receipts, streams
+from worker.sync import brakes, deliver, fields, gather, identify, poison, receipts, streams, wishes
 from worker.sync.case import Case, kept_alive
 from worker.sync.deliver import Desk, Job, Receipt
 from worker.sync.tally import Tally
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Collection, Iterable, Sequence
 
     from worker.core.mapping import Mapping
     from worker.core.plan import PersonView
     from worker.store.outbox import Change
     from worker.sync.case import Applier
     from worker.sync.gather import Batch
+    from worker.sync.wishes import Answered
 
 UNPRIMED_WAIT_S = 5.0
 
 
-def apply_people(on: Applier, *, lanes: Sequence[Lane] = tuple(Lane)) -> Tally:
+def apply_people(on: Applier, *, lanes: Sequence[Lane] = tuple(Lane), only: Collection[int] | None = None) -> Tally:
     """Claim up to a hundred due changes of people and carry them out. Raise :class:`errors.Halt` with the rows given back."""
     with on.store.write() as db:
         primed = not cursors.unprimed(db)
         wanted = lanes if primed else [lane for lane in lanes if lane is Lane.OPT_OUT]
-        changes = outbox.claim(db, Kind.PROSPECT, now=on.now(), lanes=wanted)
+        changes = outbox.claim(db, Kind.PROSPECT, now=on.now(), lanes=wanted, only=only)
         held = [row.key.split(":", 1) for kind in (fields.FIELD, fields.LABEL) for row in outbox.holds(db, kind)]
     claimed, changes = len(changes), poison.weeded(on, changes)
     if not changes:
@@ -71,6 +72,9 @@ def _work(
     ids = [change.ref.id for change in changes]
     look = _Look(on, stopped, lacking)
     batch = look.gather(ids, live=primed)
+    answered = wishes.carry_out(on, changes, batch, lacking=lacking) if primed else wishes.Answered()
+    if answered.asked:
+        batch = look.gather(ids, live=True)
     creating = [view.prospect for view in batch.views.values() if _would_create(view, batch, on.mapping)]
     if creating and primed and on.permit.to_crm:
         identify.look_up(
@@ -87,17 +91,18 @@ def _work(
     # Outreach shows a merge in no other way: the loser is gone, and the survivor has its addresses.
     if rivals and primed and look.fetch(rivals):
         batch = look.gather(ids, live=False)
-    cases = [_case(on, change, batch, primed=primed) for change in changes]
+    mine = [change for change in changes if change not in answered.put_off]
+    cases = [answered.heed(_case(on, change, batch, answered, primed=primed)) for change in mine]
     _set_apart(cases)
     with on.store.write() as db:
         brakes.hold_back(db, on, cases, batch)
-        mine = {c.id for c in outbox.intend(db, [(case.change, _intent(case)) for case in cases], on.now())}
-    cases = [case for case in cases if case.change.id in mine]
+        ours = {c.id for c in outbox.intend(db, [(case.change, _intent(case)) for case in cases], on.now())}
+    cases = [case for case in cases if case.change.id in ours]
     _write_crm(on, cases, batch, lacking=lacking)
     for case in cases:
         if case.plan.outreach:
             _write_outreach(on, case)
-    tally = Tally(claimed=len(changes))
+    tally = Tally(claimed=len(changes), outreach_actions=answered.actions)
     with on.store.write() as db:
         receipts.receive(db, on, cases, tally)
     return tally
@@ -144,9 +149,9 @@ def _would_create(view: PersonView, batch: Batch, mapping: Mapping) -> bool:
     return plan.plan_person(view, mapping).action in {Action.CREATE, Action.RECREATE}
 
 
-def _case(on: Applier, change: Change, batch: Batch, *, primed: bool) -> Case:
+def _case(on: Applier, change: Change, batch: Batch, answered: Answered, *, primed: bool) -> Case:
     view = batch.views[change.ref.id]
-    whole = plan.plan_person(view, on.mapping)
+    whole = answered.plan(plan.plan_person(view, on.mapping), view.prospect_id)
     permit = on.permit.to(view.prospect_id, view.person, view.prospect)
     if not primed:
         # Nothing that is not final may be shown, and until every stream is primed only an opt-out is final.

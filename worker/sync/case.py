@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import threading
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
     from worker.sync.deliver import Receipt
     from worker.sync.streams import Remotes
 
+ACTIONS_S = timedelta(seconds=40)
+"""How long a claim may go on with actions that cost a request each; what is left is given back for the next one."""
 BEAT_S = 5.0
 """How often a lease is renewed: a third of what it lasts."""
 

@@ -84,7 +84,8 @@ def find(crm: Workbooks, mapping: Mapping) -> list[Lack]:
 def wanted(kind: Kind, mapping: Mapping) -> tuple[str, ...]:
     """Return the fields of one kind of CRM record that the mapping writes."""
     if kind is Kind.PERSON:
-        return tuple(line.crm for line in mapping.fields)
+        asked = mapping.actions.columns if mapping.actions else ()
+        return (*(line.crm for line in mapping.fields), *asked)
     return (mapping.task.reference,)
 
 
@@ -115,6 +116,8 @@ def _labelled(kind: Kind, mapping: Mapping) -> Iterator[tuple[str, Sequence[str]
     line = mapping.field_of(Computed.SEQUENCE_STATE)
     if kind is Kind.PERSON and line:
         yield line.crm, tuple(mapping.labels.values())
+    if kind is Kind.PERSON and mapping.actions:
+        yield mapping.actions.action, tuple(mapping.actions.words.values())
     if kind is Kind.CRM_TASK:
         yield "activity_status", (mapping.task.status,)
 

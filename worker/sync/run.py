@@ -9,7 +9,7 @@ import uuid
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from worker.core import errors, plan
+from worker.core import errors, plan, wishes
 from worker.core.records import Kind, System
 from worker.store import backlog, cursors, links, outbox, runs
 from worker.sync import apply, brakes, fields, gather, skips, strangers
@@ -92,7 +92,7 @@ class Report:
                 "created": tally.outreach_created,
                 "updated": tally.outreach_updated,
                 "opted_out": tally.outreach_opted_out,
-                "actions": 0,
+                "actions": tally.outreach_actions,
             },
             "calls": {system.value if system is System.OUTREACH else "workbooks": 0 for system in System} | self.calls,
         }
@@ -294,9 +294,12 @@ def look(on: Applier) -> list[dict[str, Any]]:
             if match is not None and match.held:
                 continue
             told = plan.plan_person(view, on.mapping)
-            if told.writes_crm or told.outreach:
+            wish = wishes.wish_of(view.person, on.mapping.actions) if on.mapping.actions else None
+            if told.writes_crm or told.outreach or wish:
+                asked = {"wish": wish.action, "sequence": wish.sequence} if wish else {}
                 found.append(
                     {
+                        **asked,
                         "prospect": prospect_id,
                         "person": view.person.ref.id if view.person else None,
                         "action": told.action.value,

@@ -19,6 +19,7 @@ class Tally:
     outreach_created: int = 0
     outreach_updated: int = 0
     outreach_opted_out: int = 0
+    outreach_actions: int = 0
     overwritten: int = 0
     new_failed: int = 0
 
@@ -39,4 +40,4 @@ class Tally:
     @property
     def wrote_outreach(self) -> bool:
         """Tell whether anything was written to Outreach."""
-        return bool(self.outreach_created + self.outreach_updated + self.outreach_opted_out)
+        return bool(self.outreach_created + self.outreach_updated + self.outreach_opted_out + self.outreach_actions)

@@ -1,0 +1,518 @@
+"""Sequence actions that people in the CRM ask for, carried out in Outreach and answered in words."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+
+from tests.sync.conftest import MakeScene
+from tests.sync.scene import LEASE_S, Call, Killed, Life, Scene, fault
+from worker.core.records import System
+from worker.sim.outreach_options import Options
+from worker.store import outbox
+from worker.sync import held
+from worker.sync.case import Permit
+
+ACTION, SEQUENCE, OUTCOME = "cf_person_outreach_action", "cf_person_outreach_sequence", "cf_person_outreach_outcome"
+STATE = "cf_person_sequence_state"
+ON = ("  enabled: false", "  enabled: true")
+COLD, INBOUND, NOTICES, ARCHIVE = "Cold outreach", "Inbound follow-up", "Notices", "Archive"
+WHEN = "20 Nov 2026 09:00"
+
+
+def enabled(scene: Scene, *edits: tuple[str, str], without: str = "") -> Scene:
+    """Give the CRM the three fields, and put a mapping in force that uses them."""
+    for name in (ACTION, SEQUENCE, OUTCOME):
+        if name != without:
+            scene.edit_crm(op="add_field", field=name, data_type="string")
+    scene.mapping = scene.mapped(ON, *edits)
+    return scene
+
+
+@pytest.fixture
+def on(scene: Scene) -> Scene:
+    """Return a scene in which people in the CRM may ask for sequence actions; prospect 7 is known on both sides."""
+    enabled(scene)
+    scene.prospect(7, 1)
+    assert scene.sync().converged
+    return scene
+
+
+def ask(scene: Scene, action: str | None, sequence: str | None = None, *, prospect: int = 7) -> None:
+    """Ask for something in the CRM, by hand."""
+    scene.later(120)
+    scene.edit_crm(op="set", type="person", id=scene.of(prospect)["id"], fields={ACTION: action, SEQUENCE: sequence})
+
+
+def name_of(scene: Scene, sequence: int) -> str:
+    """Return a seeded sequence's name."""
+    told: str = scene.of_outreach("sequence", sequence)["name"]
+    return told
+
+
+def answer(scene: Scene, prospect: int = 7) -> str | None:
+    """Return what stands beside the action, which must be blank by now."""
+    person = scene.of(prospect)
+    assert not person.get(ACTION), person
+    told: str | None = person.get(OUTCOME)
+    return told
+
+
+def outreach_writes(scene: Scene) -> list[str]:
+    """Return every write that reached Outreach, as method and path."""
+    return [f"{call.method} {call.path}" for call in scene.wire.calls if call.writes and call.system is System.OUTREACH]
+
+
+def settles(scene: Scene) -> None:
+    """Make a pass that must find nothing to do."""
+    scene.later(120)
+    told = scene.sync().as_json()
+    assert {**told["crm"], "unchanged": 0} == dict.fromkeys(told["crm"], 0), told
+    assert told["outreach"] == dict.fromkeys(told["outreach"], 0), told
+    assert told["queued"] == 0, told
+
+
+def test_somebody_is_added_to_a_sequence(on: Scene) -> None:
+    """The state is made, the CRM shows the new label and the words in the same pass, and the action is blank again."""
+    on.prospect(8)
+    on.person(**{"main_location[email]": "p8@people.example"})
+    on.sync()
+    on.wire.calls.clear()
+    ask(on, "Add to sequence", name_of(on, 2), prospect=8)
+    told = on.sync().as_json()
+    assert (told["outreach"]["actions"], told["crm"]["updated"]) == (1, 1)
+    assert outreach_writes(on) == ["POST /api/v2/sequenceStates"]
+    (made,) = on.states_of(8)
+    assert on.outreach.world.dump()["sequenceState"][str(made)]["relations"]["sequence"] == 2
+    assert on.of(8)[STATE] == "Pending"
+    assert answer(on, 8) == f"added to {name_of(on, 2)}, 20 Nov 2026 09:02"
+    settles(on)
+
+
+@pytest.mark.parametrize(
+    "action, sequence, before, label, past",
+    [
+        ("Pause", "name", "active", "Active – Paused", "paused in"),
+        ("pause ", None, "active", "Active – Paused", "paused in"),
+        ("Resume", "name", "paused", "Active – Running", "resumed in"),
+        ("Finish", "1", "active", "Finished", "finished in"),
+        ("Remove", "name", "active", "Not Active", "removed from"),
+        ("Remove", None, "finished", "Not Active", "removed from"),
+    ],
+)
+def test_a_state_is_changed(on: Scene, action: str, sequence: str | None, before: str, label: str, past: str) -> None:
+    """The action reaches the state, named by the sequence's name or number or the only one there is."""
+    (state,) = on.states_of(7)
+    if before != "active":
+        on.edit_outreach(op={"paused": "pause", "finished": "finish"}[before], state=state)
+    ask(on, action, name_of(on, 1).upper() if sequence == "name" else sequence)
+    told = on.sync().as_json()
+    assert told["outreach"]["actions"] == 1
+    assert on.of(7)[STATE] == label
+    assert answer(on) == f"{past} {name_of(on, 1)}, 20 Nov 2026 09:02"
+    settles(on)
+
+
+def test_the_latest_state_is_meant(make_scene: MakeScene) -> None:
+    """Of several states in one sequence the latest is paused, whatever its number."""
+    on = enabled(make_scene(options=Options(permit_duplicates=True)))
+    on.prospect(7, 1, 1)
+    first, second = on.states_of(7)
+    on.sync()
+    on.later(60)
+    on.edit_outreach(op="pause", state=first)
+    on.edit_outreach(op="resume", state=first)
+    ask(on, "Pause", "1")
+    on.sync()
+    found = on.outreach.world.dump()["sequenceState"]
+    assert [found[str(one)]["attributes"]["state"] for one in (first, second)] == ["paused", "active"]
+
+
+REFUSALS = [
+    ("Add to sequence", "1", "not added to {1}, {at}: Prospect has already been in this sequence."),
+    ("Add to sequence", None, "not added, {at}: which sequence? cf_person_outreach_sequence is blank"),
+    ("Add to sequence", "Warm outreach", "not added, {at}: Outreach has no sequence 'Warm outreach'"),
+    ("Add to sequence", "99", "not added, {at}: Outreach has no sequence '99'"),
+    ("Resume", None, "not resumed, {at}: there is no sequence that this could mean"),
+    ("Resume", "1", "not resumed in {1}, {at}: Sequence state must be paused to be resumed, but is active."),
+    ("Pause", "2", "not paused in {2}, {at}: never in this sequence"),
+    ("Halt", "1", "not done, {at}: 'Halt' is none of Add to sequence, Pause, Resume, Finish, Remove"),
+]
+
+
+@pytest.mark.parametrize("action, sequence, words", REFUSALS, ids=[f"{row[0]} {row[1]}" for row in REFUSALS])
+def test_a_refusal_is_readable(on: Scene, action: str, sequence: str | None, words: str) -> None:
+    """What cannot be done is said in words beside the action, which is blank again, and nothing fails."""
+    ask(on, action, sequence)
+    report = on.sync()
+    told = report.as_json()
+    assert (told["outreach"]["actions"], told["failed"], told["converged"]) == (0, 0, True)
+    wanted = words.replace("{1}", name_of(on, 1)).replace("{2}", name_of(on, 2))
+    assert answer(on) == wanted.replace("{at}", "20 Nov 2026 09:02")
+    settles(on)
+
+
+def test_an_exclusive_sequence_refuses_in_words(make_scene: MakeScene) -> None:
+    """The vendor's refusal of somebody who is in another exclusive sequence comes back."""
+    on = enabled(make_scene(options=Options(exclusive_sequences=frozenset({1}))))
+    on.prospect(7, 1)
+    on.sync()
+    ask(on, "Add to sequence", "2")
+    on.sync()
+    assert answer(on) == (
+        f"not added to {name_of(on, 2)}, 20 Nov 2026 09:02: Prospect is active in another exclusive sequence."
+    )
+
+
+def test_a_missing_permission_is_told_and_holds_nobody_else_up(on: Scene) -> None:
+    """A 403 on the action is words beside it; an edit of somebody else arrives in the same pass."""
+    on.prospect(8, 2)
+    on.sync()
+    on.outreach.faults.arm([fault("status", path="sequenceStates", op="write", code=403)])
+    ask(on, "Pause")
+    on.edit_outreach(op="set", type="prospect", id=8, attributes={"title": "Buyer"})
+    assert on.sync().halt is None
+    assert (answer(on) or "").startswith(f"not paused in {name_of(on, 1)}, 20 Nov 2026 09:02: Outreach forbids it")
+    assert on.of(8)["person_job_title"] == "Buyer"
+
+
+def test_several_sequences_are_not_guessed_among(on: Scene) -> None:
+    """With two running sequences and none named, both are named instead; of one that fits and one that does not, the first."""
+    on.edit_outreach(op="enrol", prospect=7, sequence=2, state="active")
+    ask(on, "Pause")
+    on.sync()
+    both = ", ".join(sorted([name_of(on, 1), name_of(on, 2)]))
+    assert answer(on) == f"not paused, 20 Nov 2026 09:02: which sequence, of {both}? {SEQUENCE} is blank"
+    ask(on, "Pause", "2")
+    on.sync()
+    ask(on, "Resume")
+    on.sync()
+    assert (answer(on) or "").startswith(f"resumed in {name_of(on, 2)}")
+
+
+@pytest.mark.parametrize("side", ["outreach", "crm", "remembered"])
+def test_nobody_who_opted_out_is_added(on: Scene, side: str) -> None:
+    """Opted out on either side or ever: refused in words, and Outreach is not even asked."""
+    if side == "crm":
+        on.edit_crm(op="set", type="person", id=on.of(7)["id"], fields={"no_email_soliciting": True})
+    else:
+        on.edit_outreach(op="opt_out", prospect=7, how="manual")
+    on.sync()
+    if side == "remembered":
+        taken_back: dict[str, Any] = {"optedOut": False, "emailOptedOut": False, "emailsOptStatus": "opted_in"}
+        on.edit_outreach(op="set", type="prospect", id=7, attributes=taken_back)
+    on.wire.calls.clear()
+    ask(on, "Add to sequence", "2")
+    on.sync()
+    assert answer(on) == f"not added to {name_of(on, 2)}, 20 Nov 2026 09:02: opted out of e-mail"
+    assert not [call for call in on.wire.calls if call.writes and "sequenceStates" in call.path]
+
+
+def test_nobody_who_opted_out_is_resumed(on: Scene) -> None:
+    """Resuming would send e-mail as adding would."""
+    (state,) = on.states_of(7)
+    on.edit_outreach(op="opt_out", prospect=7, how="manual")
+    on.edit_outreach(op="set", type="sequenceState", id=state, attributes={"state": "paused"})
+    on.sync()
+    ask(on, "Resume", "1")
+    on.sync()
+    assert answer(on) == f"not resumed in {name_of(on, 1)}, 20 Nov 2026 09:02: opted out of e-mail"
+    assert on.of_outreach("sequenceState", state)["state"] == "paused"
+
+
+def test_a_transactional_sequence_takes_whoever_opted_out(on: Scene) -> None:
+    """Notices that must arrive are no soliciting."""
+    on.edit_outreach(op="opt_out", prospect=7, how="manual")
+    on.sync()
+    ask(on, "Add to sequence", "5")
+    on.sync()
+    assert answer(on) == f"added to {name_of(on, 5)}, 20 Nov 2026 09:02"
+
+
+def test_a_lost_reply_enrols_once(make_scene: MakeScene) -> None:
+    """Where Outreach would take somebody twice, the second try looks first and finds the state."""
+    on = enabled(make_scene(options=Options(permit_duplicates=True)))
+    on.prospect(7, 1)
+    on.sync()
+    on.outreach.faults.arm([fault("lost_reply", path="sequenceStates", op="write")])
+    ask(on, "Add to sequence", "2")
+    on.wire.calls.clear()
+    told = on.sync().as_json()
+    assert (told["converged"], told["outreach"]["actions"]) == (True, 1)
+    assert len(on.states_of(7)) == 2
+    assert (answer(on) or "").startswith(f"added to {name_of(on, 2)}, ")
+    looks = [call.query for call in on.wire.calls if call.method == "GET" and "filter%5Bsequence%5D" in call.query]
+    assert len(looks) == 1
+    assert "filter%5Bprospect%5D%5Bid%5D=7" in looks[0]
+    settles(on)
+
+
+def test_a_request_that_never_arrived_is_made_again(make_scene: MakeScene) -> None:
+    """The look-up finds only what was there before, so it is asked once more; a second state is what was wished for."""
+    on = enabled(make_scene(options=Options(permit_duplicates=True)))
+    on.prospect(7, 1)
+    on.sync()
+    on.outreach.faults.arm([fault("drop", path="sequenceStates", op="write")])
+    ask(on, "Add to sequence", "1")
+    assert on.sync().converged
+    assert len(on.states_of(7)) == 2
+
+
+@pytest.mark.parametrize("action, word", [("Pause", "paused"), ("Finish", "finished"), ("Remove", None)])
+def test_a_lost_reply_to_an_action_is_no_refusal(on: Scene, action: str, word: str | None) -> None:
+    """What stands as it was wished for was done: it is not asked again only to be refused."""
+    on.outreach.faults.arm([fault("lost_reply", path="sequenceStates", op="write")])
+    ask(on, action)
+    on.wire.calls.clear()
+    assert on.sync().converged
+    assert "not" not in (answer(on) or "not").split()
+    assert len(outreach_writes(on)) == 1
+    states = on.states_of(7)
+    assert [on.of_outreach("sequenceState", one)["state"] for one in states] == ([word] if word else [])
+
+
+def wishing(make_scene: MakeScene) -> Scene:
+    """Return a scene in which prospect 7 is to be added to a sequence, by an Outreach that would do so twice."""
+    on = enabled(make_scene(options=Options(permit_duplicates=True)))
+    on.prospect(7, 1)
+    on.sync()
+    ask(on, "Add to sequence", "2")
+    return on
+
+
+def test_a_pass_that_adds_somebody_may_die_anywhere(make_scene: MakeScene) -> None:
+    """Wherever it dies, in the end there is one new state, one answer and a blank action."""
+    whole = Life()
+    wishing(make_scene).sync(whole)
+    asked = whole.points.index("ask: write outreach /api/v2/sequenceStates")
+    answered = whole.points.index("told: write crm /crm/people.api")
+    for at in range(asked - 4, answered + 3):
+        on = wishing(make_scene)
+        with pytest.raises(Killed):
+            on.sync(Life(at))
+        on.later(LEASE_S)
+        assert on.sync().converged
+        assert len(on.states_of(7)) == 2, f"died at point {at}: {whole.points[at]}"
+        assert (answer(on) or "").startswith(f"added to {name_of(on, 2)}, "), f"died at {at}: {whole.points[at]}"
+
+
+def test_a_refused_answer_does_not_repeat_the_action(make_scene: MakeScene) -> None:
+    """While the CRM cannot be written, what was carried out is remembered; the answer follows, and nothing is asked twice."""
+    on = enabled(make_scene(options=Options(permit_duplicates=True)))
+    on.prospect(7, 1)
+    on.sync()
+    ask(on, "Add to sequence", "2")
+    on.crm.faults.arm([fault("status", path="people", op="write", times=None, code=503)])
+    on.sync(wait_s=0)
+    on.crm.faults.arm([])
+    on.later(900)
+    on.sync()
+    assert len(on.states_of(7)) == 2
+    assert (answer(on) or "").startswith(f"added to {name_of(on, 2)}, 20 Nov 2026 09:02")
+
+
+def test_the_same_wish_again_is_a_new_one(on: Scene) -> None:
+    """Paused, resumed in Outreach, paused from the CRM once more: both are carried out."""
+    ask(on, "Pause", "1")
+    on.sync()
+    (state,) = on.states_of(7)
+    on.edit_outreach(op="resume", state=state)
+    ask(on, "Pause", "1")
+    assert on.sync().as_json()["outreach"]["actions"] == 1
+    assert on.of_outreach("sequenceState", state)["state"] == "paused"
+    settles(on)
+
+
+def test_an_action_of_somebody_just_recognised_counts(on: Scene) -> None:
+    """Whoever is linked by address in this very pass has the wish carried out as well."""
+    on.person(
+        **{"main_location[email]": "p9@people.example", ACTION: "Add to sequence", SEQUENCE: "2", OUTCOME: "old words"}
+    )
+    on.prospect(9)
+    assert on.sync().as_json()["outreach"]["actions"] == 1
+    assert (answer(on, 9) or "").startswith("added to")
+
+
+@pytest.mark.parametrize(
+    "mailbox, prospect, sends_from",
+    [("none", 7, None), ("bea.costa@seller.example", 7, "address"), ("owner", 7, "owner")],
+)
+def test_the_mailbox_is_the_mapping_s(
+    make_scene: MakeScene, mailbox: str, prospect: int, sends_from: str | None
+) -> None:
+    """A new state sends from the mailbox with that address, from the owner's, or from what Outreach chooses."""
+    scene = make_scene()
+    boxes = scene.outreach.world.dump()["mailbox"]
+    address = boxes["2"]["attributes"]["email"]
+    on = enabled(scene, ("  mailbox: none", f"  mailbox: {address if sends_from == 'address' else mailbox}"))
+    on.prospect(7, 1)
+    on.edit_outreach(op="set", type="prospect", id=7, relations={"owner": 3})
+    on.sync()
+    ask(on, "Add to sequence", "2")
+    on.wire.calls.clear()
+    on.sync()
+    (posted,) = [call for call in on.wire.calls if call.writes and call.system is System.OUTREACH]
+    told = json.loads(posted.body)["data"]["relationships"]
+    number = {None: None, "address": 2, "owner": 3}[sends_from]
+    assert told.get("mailbox") == ({"data": {"type": "mailbox", "id": number}} if number else None)
+    asked = [call.path for call in on.wire.calls if "mailboxes" in call.path]
+    assert len(asked) == (0 if sends_from is None else 1)
+
+
+@pytest.mark.parametrize(
+    "mailbox, words",
+    [
+        ("nobody@seller.example", "there is no mailbox nobody@seller.example in Outreach"),
+        ("owner", "the prospect has no owner in Outreach whose mailbox could send"),
+    ],
+)
+def test_without_the_mailbox_nobody_is_added(make_scene: MakeScene, mailbox: str, words: str) -> None:
+    """E-mail from an unexpected sender is worse than none."""
+    on = enabled(make_scene(), ("  mailbox: none", f"  mailbox: {mailbox}"))
+    on.prospect(7, 1)
+    on.sync()
+    ask(on, "Add to sequence", "2")
+    on.sync()
+    assert answer(on) == f"not added to {name_of(on, 2)}, 20 Nov 2026 09:02: {words}"
+    assert len(on.states_of(7)) == 1
+
+
+def test_actions_are_held_back_by_the_permit(on: Scene) -> None:
+    """Without leave to write to Outreach the wish waits, and is carried out by the next pass that has it."""
+    ask(on, "Pause")
+    on.poll()
+    on.apply(on.applier(permit=Permit(to_outreach=False)))
+    person = on.of(7)
+    assert person[ACTION] == "Pause"
+    assert not person.get(OUTCOME)
+    with on.store.read() as db:
+        assert db.execute(sa.select(outbox.CHANGE.c.state)).scalars().all() == ["kept"]
+    assert on.sync().as_json()["outreach"]["actions"] == 1
+    assert (answer(on) or "").startswith("paused in")
+
+
+def test_an_answer_is_held_back_by_the_permit(on: Scene) -> None:
+    """Without leave to write to the CRM it is carried out once, and answered by the next pass that may."""
+    ask(on, "Pause")
+    on.poll()
+    for _ in range(3):
+        on.apply(on.applier(permit=Permit(to_crm=False)))
+    assert len([w for w in outreach_writes(on) if w.endswith("/actions/pause")]) == 1
+    assert on.of(7)[ACTION] == "Pause"
+    on.wire.calls.clear()
+    on.sync()
+    assert outreach_writes(on) == []
+    assert (answer(on) or "").startswith("paused in")
+    settles(on)
+
+
+def test_a_claim_asks_for_forty_seconds(on: Scene) -> None:
+    """With 15 s a request three fit; the rest is given back and done by the next claims."""
+    for number in range(11, 16):
+        on.prospect(number, 1)
+    on.sync()
+    for number in range(11, 16):
+        on.edit_crm(op="set", type="person", id=on.of(number)["id"], fields={ACTION: "Pause"})
+    on.later(120)
+    on.poll()
+    on.wire.calls.clear()
+
+    def slow(call: Call) -> None:
+        if "/actions/" in call.path:
+            on.later(15)
+
+    on.wire.after.append(slow)
+    tallies = [on.apply().outreach_actions for _ in range(2)]
+    assert tallies == [3, 2]
+    assert len(outreach_writes(on)) == 5
+
+
+def test_opt_outs_go_first(on: Scene) -> None:
+    """In a claim with an opt-out nobody else's wish is carried out; the next claim does that."""
+    on.prospect(8, 1)
+    on.sync()
+    ask(on, "Pause")
+    on.edit_outreach(op="opt_out", prospect=8, how="manual")
+    on.poll()
+    first = on.apply()
+    assert (first.crm_opted_out, first.outreach_actions) == (1, 0)
+    assert on.apply().outreach_actions == 1
+
+
+@pytest.mark.parametrize("lacking", [ACTION, SEQUENCE, OUTCOME])
+def test_a_field_that_the_crm_lacks_is_one_entry(make_scene: MakeScene, lacking: str) -> None:
+    """It is held for everybody, the rest flows; only the words go missing where it is just these."""
+    on = enabled(make_scene(), without=lacking)
+    on.prospect(7, 1)
+    on.sync()
+    (entry,) = held.entries(on.store)
+    assert (entry.key, entry.words.startswith(f"the CRM has no field '{lacking}' on people")) == (
+        f"field:{lacking}",
+        True,
+    )
+    on.later(120)
+    wanted = {ACTION: "Pause", SEQUENCE: "1"}
+    told = {name: text for name, text in wanted.items() if name != lacking}
+    on.edit_crm(op="set", type="person", id=on.of(7)["id"], fields=told)
+    assert on.sync().as_json()["outreach"]["actions"] == int(lacking == OUTCOME)
+    on.edit_crm(op="add_field", field=lacking, data_type="string")
+    on.edit_crm(op="set", type="person", id=on.of(7)["id"], fields=wanted)
+    on.later(120)
+    on.sync()
+    assert answer(on)
+    assert held.entries(on.store) == []
+
+
+def test_a_word_that_the_picklist_lacks_is_one_entry(make_scene: MakeScene) -> None:
+    """A picklist without an entry of the mapping is told; what can be picked is carried out."""
+    scene = make_scene()
+    for label in ("Add to sequence", "Pause", "Resume", "Finish"):
+        scene.edit_crm(op="add_label", label=label)
+    scene.edit_crm(op="add_field", field=ACTION, data_type="picklist", title="Outreach Action")
+    on = enabled(scene, without=ACTION)
+    on.prospect(7, 1)
+    on.sync()
+    (entry,) = held.entries(on.store)
+    assert (entry.key, entry.words) == (f"label:{ACTION}", "'Remove' is not in Outreach Action; did you mean 'Resume'?")
+    ask(on, "Pause")
+    on.sync()
+    assert (answer(on) or "").startswith("paused in")
+
+
+def test_a_prospect_that_is_gone_is_told(on: Scene) -> None:
+    """The person stays and reads why nothing can be done."""
+    (state,) = on.states_of(7)
+    on.edit_outreach(op="delete", type="sequenceState", id=state)
+    ask(on, "Pause", "1")
+    on.sync()
+    assert answer(on) == f"not paused in {name_of(on, 1)}, 20 Nov 2026 09:02: no longer in this sequence"
+    assert on.of(7)[STATE] == "Not Active"
+
+
+def test_by_default_nothing_is_read_or_written_of_it(scene: Scene) -> None:
+    """With the default mapping a filled action field is no column of any read and leads to no request."""
+    for name in (ACTION, SEQUENCE, OUTCOME):
+        scene.edit_crm(op="add_field", field=name, data_type="string")
+    scene.prospect(7, 1)
+    scene.sync()
+    scene.wire.calls.clear()
+    ask(scene, "Pause", "1")
+    told = scene.sync().as_json()
+    assert (told["outreach"]["actions"], told["queued"]) == (0, 0)
+    assert scene.of(7)[ACTION] == "Pause"
+    assert not [call for call in scene.wire.calls if "outreach_action" in call.body + call.query]
+    assert outreach_writes(scene) == []
+
+
+def test_a_dry_run_tells_the_wish(on: Scene) -> None:
+    """What somebody asks for is among what would be done, and nothing is."""
+    from worker.sync import run
+
+    ask(on, "Pause", "1")
+    on.wire.calls.clear()
+    told = run.run(run.Pass(on=on.applier(), sleep=on.later, calls=dict, dry_run=True)).would_write
+    assert [(one["prospect"], one["wish"], one["sequence"]) for one in told or []] == [(7, "Pause", "1")]
+    assert outreach_writes(on) == []
