@@ -102,7 +102,8 @@ def _say_plan(console: Console, report: Report) -> None:
     console.print(f"would write: {words}")
     for one in planned[:20]:
         fields = ", ".join([*one["crm"], *one["outreach"]])
-        who = f"prospect {one['prospect']}" if "prospect" in one else f"person {one['person']}"
+        kind = next(kind for kind in ("prospect", "task", "person") if kind in one)
+        who = f"{kind} {one[kind]}"
         console.print(f"  {who}: {one['action']} ({fields})", soft_wrap=True)
     if len(planned) > 20:  # noqa: PLR2004 - what fits a screen
         console.print(f"  and {len(planned) - 20} more; --json lists all")

@@ -268,10 +268,11 @@ def _apply(this: Pass, report: Report, patience: float) -> tuple[set[System], fl
 
 
 def look(on: Applier) -> list[dict[str, Any]]:
-    """Return what would be written for everything that is due now, asking no vendor and changing nothing."""
+    """Return what would be written for everything that is due now; of the vendors only open tasks are asked for."""
     with on.store.read() as db:
         due = backlog.due_ids(db, Kind.PROSPECT, on.now())
         wanted = backlog.due_ids(db, Kind.PERSON, on.now())
+        skipped = backlog.due_ids(db, Kind.TASK, on.now())
         held = {row.key.split(":", 1)[1] for kind in (fields.FIELD, fields.LABEL) for row in outbox.holds(db, kind)}
     found = [
         {"person": one, "action": "look up in Outreach", "why": "wanted in the CRM", "crm": [], "outreach": []}
@@ -308,4 +309,6 @@ def look(on: Applier) -> list[dict[str, Any]]:
                         "outreach": sorted(told.outreach),
                     }
                 )
+    for start in range(0, len(skipped), outbox.BATCH):
+        found += skips.look(on, skipped[start : start + outbox.BATCH])
     return found

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
@@ -14,7 +14,7 @@ from worker.core.states import Label
 from worker.remote.workbooks import Write
 from worker.store import cursors, links, mirror, outbox
 from worker.store.links import Written
-from worker.store.outbox import Standing
+from worker.store.outbox import Change, Lane, Standing
 from worker.sync import apply, deliver, fields, gather, identify, notice, poison, receipts, streams
 from worker.sync.case import kept_alive
 from worker.sync.deliver import Desk, Job
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from worker.core.records import Value
-    from worker.store.outbox import Change
     from worker.sync.case import Applier
     from worker.sync.deliver import Receipt
 
@@ -85,6 +84,29 @@ def apply_tasks(on: Applier) -> Tally:
         with on.store.write() as db:
             outbox.release(db, changes)
         raise
+
+
+def look(on: Applier, ids: Sequence[int]) -> list[dict[str, Any]]:
+    """Return what would be written to the CRM for these tasks; Outreach is asked for open ones, nothing is written."""
+    with on.store.read() as db:
+        world = _load(db, ids)
+        stopped = {row.key for kind in (fields.FIELD, fields.LABEL) for row in outbox.holds(db, kind)}
+    gone, blocked = _look_for(on, world), _blocked(on, stopped)
+    at = on.now()
+    changes = [Change(0, Ref(Kind.TASK, one), Lane.EDIT, 0, 0, 0, at) for one in ids]
+    cases = [_case(on, change, world, gone, blocked=blocked) for change in changes]
+    return [
+        {
+            "task": case.change.ref.id,
+            "person": case.fields.get(tasks.CONTACT),
+            "action": f"{case.action} task",
+            "why": "skipped in Outreach",
+            "crm": sorted(case.fields),
+            "outreach": [],
+        }
+        for case in cases
+        if case.fields
+    ]
 
 
 def _blocked(on: Applier, stopped: set[str]) -> bool:
