@@ -200,6 +200,46 @@ def test_who_owns_a_new_prospect(word: str, owner: str | None) -> None:
     assert load(SMALL + f"new_prospects:\n  owner: {word}\n").new_owner == owner
 
 
+@pytest.mark.parametrize(
+    "path, compare", [("name", Compare.TEXT), ("tags", Compare.TEXT), ("mobilePhones[1]", Compare.PHONE)]
+)
+def test_what_may_only_be_shown(path: str, compare: Compare) -> None:
+    """What cannot be written in Outreach may be shown in the CRM, and so may any element of a list."""
+    told = load(edited((FIRST_NAME, f"{{outreach: '{path}', direction: to_crm}}"), text=SMALL)).fields[0]
+    assert (told.outreach, told.direction, told.compare) == (path, Direction.TO_CRM, compare)
+
+
+def test_what_is_off_is_off() -> None:
+    """Sequence actions from the CRM and tasks back to Outreach are there, and off."""
+    told = load(DEFAULT_TEXT)
+    assert (told.actions, told.task.back) == (None, None)
+
+
+def test_sequence_actions_switched_on() -> None:
+    """Switched on, the three fields are read with the others, and the words are those of the picklist."""
+    told = load(edited(("  enabled: false", "  enabled: true"), ("  mailbox: none", "  mailbox: owner")))
+    assert told.actions is not None
+    assert told.actions.mailbox == "owner"
+    assert {str(verb): word for verb, word in told.actions.words.items()} == {
+        "add": "Add to sequence",
+        "pause": "Pause",
+        "resume": "Resume",
+        "finish": "Finish",
+        "remove": "Remove",
+    }
+    asked = {"cf_person_outreach_action", "cf_person_outreach_sequence", "cf_person_outreach_outcome"}
+    assert asked == set(told.actions.columns)
+    assert asked <= set(told.person_columns())
+    assert load(edited(("  enabled: false", "  enabled: true"))).actions.mailbox is None  # type: ignore[union-attr]
+
+
+def test_tasks_back_to_outreach_switched_on() -> None:
+    """Switched on, a task's status says what becomes of it in Outreach."""
+    back = load(edited(("back_to_outreach: false", "back_to_outreach: true"))).task.back
+    assert back is not None
+    assert (back.completed, back.cancelled) == (frozenset({"Complete", "Completed"}), frozenset({"Cancelled"}))
+
+
 def test_what_is_read_of_each_side() -> None:
     """Every attribute and column that a decision needs is read, and no other."""
     told = load(SMALL)
@@ -258,75 +298,6 @@ def test_labels_may_hold_anything(label: str) -> None:
         ).labels[Label.ACTIVE]
         == label
     )
-
-
-# ---- the version
-
-
-STATES = (
-    "states: {finished: finished, bounced: bounced, failed: failed, pending: pending, active: active, paused: paused, "
-)
-STATES += "disabled: disabled, opted_out: opted_out}\n"
-
-SAME = [
-    [("# How both agree.", "# Another note.")],
-    [("\nbrakes:\n  deleted_people: 5%", ""), ("roll_up:", "brakes: {deleted_people: 5%}\nroll_up:")],
-    [("deleted_people: 5%", "deleted_people: 5.0%")],
-    [("[state_is_skipped]", '["state_is_skipped"]')],
-    [("on_conflict: crm}", "compare: phone, on_conflict: crm}")],
-    [("direction: both}   #", "direction: both, compare: email, on_conflict: outreach}   #")],
-    [("labels:\n", STATES + "labels:\n")],
-    [("task:\n", "task:\n  reference: cf_task_outreach_id\n")],
-]
-
-
-@pytest.mark.parametrize("edits", SAME)
-def test_the_version_ignores_how_it_is_written(edits: list[tuple[str, str]]) -> None:
-    """Notes, order and defaults written out do not make another version."""
-    assert load(edited(*edits, text=SMALL)).version == load(SMALL).version
-
-
-def test_the_version_ignores_the_order_of_lines_and_signs() -> None:
-    """Neither the order of fields and labels nor that of the signs means anything."""
-    lines = SMALL.splitlines(keepends=True)
-    turned = "".join([*lines[:11], *reversed(lines[11:16]), lines[16], *reversed(lines[17:26]), *lines[26:]])
-    assert load(turned).version == load(SMALL).version
-    two = [edited(("[state_is_skipped]", f"[{signs}]"), text=SMALL) for signs in (
-        "state_is_skipped, gone_while_the_step_moved_on", "gone_while_the_step_moved_on, state_is_skipped"
-    )]  # fmt: skip
-    assert load(two[0]).version == load(two[1]).version != load(SMALL).version
-
-
-OTHER = [
-    ("timezone: Europe/London", "timezone: UTC"),
-    ("create_people: all", "create_people: never"),
-    ("on_crm_delete: ask", "on_crm_delete: unlink"),
-    ("on_outreach_delete: ask", "on_outreach_delete: unlink"),
-    ("on_conflict: outreach", "on_conflict: crm"),
-    ("on_conflict: crm}", "on_conflict: outreach}"),
-    ("first_sight: on_conflict", "first_sight: fill_blanks"),
-    ("deleted_people: 5%", "deleted_people: 6%"),
-    ("deleted_people: 5%", "deleted_people: none"),
-    (FIRST_NAME, "{outreach: firstName, direction: to_crm}"),
-    (FIRST_NAME, "{outreach: middleName, direction: both}"),
-    (FIRST_NAME, "{outreach: firstName, direction: both, compare: email}"),
-    ("person_first_name", "person_last_name"),
-    ("active: Active – Running", "active: Active - Running"),
-    ("roll_up: [active, paused,", "roll_up: [paused, active,"),
-    (f"roll_up: {ROLL_UP}", "roll_up: latest_change"),
-    ("status: Cancelled", "status: Canceled"),
-    ("since: 2026-01-31", "since: 2026-02-01"),
-    ("  since: 2026-01-31\n", ""),
-    ("[state_is_skipped]", "[]"),
-    ("labels:\n", "states: {active: paused}\nlabels:\n"),
-]
-
-
-def test_the_version_changes_with_the_meaning() -> None:
-    """Every edit that means something makes a version of its own."""
-    versions = [load(edited(edit, text=SMALL)).version for edit in OTHER]
-    assert len({load(SMALL).version, *versions}) == len(OTHER) + 1
-    assert all(version.startswith("sha256:") and len(version) == 71 for version in versions)
 
 
 # ---- the schema

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import datetime, timedelta
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.core.makers import QUARTER
+from tests.core.makers import QUARTER, at
 from worker.core.mapping import Direction, Field, FirstSight, Winner
 from worker.core.merge import Merged, Sides, merge
 from worker.core.transforms import ABSENT, Absent, Compare, same
@@ -298,3 +300,36 @@ def test_every_result_says_why() -> None:
     assert merged(("a", "a"), ("a", "b")).why == "changed in the CRM"
     assert merged(("a", "a"), ("b", "c")).why == "both sides changed it; crm wins"
     assert merged(("a", "b"), ("a", "b")).why == "neither side changed it since they last agreed"
+
+
+@pytest.mark.parametrize(
+    "outreach_at, crm_at, wins",
+    [
+        (4.0, 1.0, "outreach"),
+        (3.1, 1.0, "outreach"),
+        (3.0, 1.0, "crm"),  # within two seconds nobody can tell
+        (1.0, 1.0, "crm"),
+        (1.0, 9.0, "crm"),
+        (None, 1.0, "crm"),
+        (9.0, None, "crm"),
+        (None, None, "crm"),
+    ],
+)
+def test_the_newer_edit(outreach_at: float | None, crm_at: float | None, wins: str) -> None:
+    """With `newest` Outreach's edit is taken only if it is known to be more than two seconds newer."""
+
+    def moment(seconds: float | None) -> datetime | None:
+        return None if seconds is None else at(9) + timedelta(seconds=seconds)
+
+    sides = Sides("a", "a", "b", "c", outreach_at=moment(outreach_at), crm_at=moment(crm_at))
+    result = merge(field(wins=Winner.NEWEST), sides, FirstSight.FILL_BLANKS)
+    assert writes(result) == ((ABSENT, "b") if wins == "outreach" else ("c", ABSENT))
+    assert not result.asks
+
+
+def test_a_conflict_that_is_asked_about() -> None:
+    """With `ask` neither side is written, and the result says so; an edit on one side alone asks nobody."""
+    asked = merged(("a", "a"), ("b", "c"), field(wins=Winner.ASK))
+    assert (writes(asked), asked.asks) == (NOTHING, True)
+    alone = merged(("a", "a"), ("b", "a"), field(wins=Winner.ASK))
+    assert (writes(alone), alone.asks) == ((ABSENT, "b"), False)

@@ -114,6 +114,19 @@ def test_a_patch_keeps_the_other_addresses() -> None:
     assert made(cleared).outreach == {"emails": ["second@example.org", "third@example.net"]}
 
 
+def test_two_elements_of_one_list_travel_together() -> None:
+    """Two lines of the mapping that share a list are written as one list, with both edits in it."""
+    phone = '  "main_location[telephone]":  {outreach: "workPhones[0]",'
+    other = '  "main_location[alternate_email]": {outreach: "emails[1]", direction: both}'
+    told = mapping((phone, f"{other}\n{phone}"))
+    second = "main_location[alternate_email]"
+    halves = {**SHOWN, second: "b@example.org", "main_location[mobile]": None, "cf_person_outreach_error": None}
+    after = person({**halves, "main_location[email]": "x@example.com", second: "y@example.com"}, version=4)
+    held = prospect(emails=["ada@example.com", "b@example.org", "c@example.net"])
+    view = PersonView(7, held, (RUNNING,), after, link(halves, halves))
+    assert plan.plan_person(view, told).outreach == {"emails": ["x@example.com", "y@example.com", "c@example.net"]}
+
+
 def test_other_ways_of_writing_are_no_edit() -> None:
     """A phone in another format, an address in another case and spaces around a name are not written."""
     told = crm_edit(

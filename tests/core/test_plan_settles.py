@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.core.makers import BLANK_PERSON, FEW, QUARTER, SOME, at, mapping, sequence
-from worker.core import plan, transforms
+from worker.core import consent, plan, transforms
 from worker.core.mapping import CreatePeople, FirstSight, Mapping, OnCrmDelete, OnOutreachDelete, Winner
 from worker.core.mapping_file import DEFAULT_WORDS
 from worker.core.plan import Action, PersonPlan, PersonView
@@ -241,6 +241,24 @@ def test_what_an_opt_out_causes_settles(view: PersonView, told: Mapping) -> None
     after = world.apply(view, told, plan.plan_person(view, told))
     once_more = world.apply(after, told, plan.plan_person(after, told))
     assert writes(plan.plan_person(once_more, told)) == {}
+
+
+@given(view=pairs(), told=mappings())
+@QUARTER
+def test_an_opt_in_settles(view: PersonView, told: Mapping) -> None:
+    """Every sign lifted: both sides are set back at once, and once that is done there is nothing to write."""
+    assert view.prospect is not None
+    assert view.person is not None
+    signs = [*consent.of_prospect(view.prospect), *consent.of_person(view.person, FLAG)]
+    signs += [consent.of_state(state) for state in view.states]
+    lifted = {sign.key: consent.Lifted(sign.mark, open=True) for sign in signs}
+    opted_in = replace(view, latched=False, lifted=lifted)
+    made = plan.plan_person(opted_in, told)
+    assert not made.opt_out
+    after = World().apply(opted_in, told, made)
+    assert writes(plan.plan_person(after, told)) == {}
+    assert after.prospect is not None
+    assert plan.prospect_opted_out(after.prospect.fields) is None
 
 
 @given(view=pairs(), told=mappings(), shortens=st.booleans())
