@@ -296,7 +296,10 @@ def _mapping(document: Document) -> mapping.Mapping:
 def _back(told: TaskSection) -> mapping.TaskBack | None:
     if not told.back_to_outreach:
         return None
-    return mapping.TaskBack(frozenset(told.completed_labels), frozenset(told.cancelled_labels))
+    completed, cancelled = (
+        frozenset(label.strip() for label in labels) for labels in (told.completed_labels, told.cancelled_labels)
+    )
+    return mapping.TaskBack(completed, cancelled)
 
 
 def _actions(told: SequenceActions) -> mapping.SequenceActions | None:

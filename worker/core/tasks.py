@@ -9,13 +9,16 @@ from worker.core import transforms
 from worker.core.mapping import SkipSignal
 
 if TYPE_CHECKING:
-    from worker.core.mapping import Mapping
+    from collections.abc import Iterable
+
+    from worker.core.mapping import Mapping, TaskBack
     from worker.core.records import Snapshot, Value
     from worker.core.states import SequenceView
 
 PERSON_CLASS = "Private::Crm::Person"
 STATUS, NAME, DESCRIPTION, DUE = "activity_status", "name", "description", "due_date"
 CONTACT, CONTACT_TYPE = "primary_contact_id", "primary_contact_type"
+COMPLETE, ADVANCE = "markComplete", "advance"
 ATTRIBUTES = (
     "action",
     "autoskipAt",
@@ -61,6 +64,24 @@ def skipped_by(view: TaskView, mapping: Mapping) -> SkipSignal | None:
         return SkipSignal.AUTOSKIPPED
     if SkipSignal.GONE in signals and view.gone and view.state_moved_on and is_open(view.task):
         return SkipSignal.GONE
+    return None
+
+
+def done_by_hand(
+    task: Snapshot, crm_tasks: Iterable[Snapshot], rule: TaskBack, *, in_sequence: bool
+) -> tuple[Snapshot, str] | None:
+    """Return the CRM task that was completed or cancelled by hand and the action that does so in Outreach, None if none was.
+
+    Outreach knows no cancelled task: one of a sequence is left behind (``advance`` is for these alone: facts, outreach-api
+    6.5), any other is completed.
+    """
+    if not is_open(task) or task.deleted or task.fields.get("state") == "skipped":
+        return None
+    living = [one for one in crm_tasks if not one.deleted]
+    for labels, verb in ((rule.completed, COMPLETE), (rule.cancelled, ADVANCE if in_sequence else COMPLETE)):
+        for one in living:
+            if transforms.clean(str(one.fields.get(STATUS) or "")) in labels:
+                return one, verb
     return None
 
 

@@ -111,7 +111,10 @@ def kept_alive(store: Store, renew: Callable[[sa.Connection], None]) -> Iterator
 
     def beat() -> None:
         while not done.wait(BEAT_S):
-            with contextlib.suppress(sa.exc.SQLAlchemyError), store.write() as db:  # the next beat may find it well again
+            with (
+                contextlib.suppress(sa.exc.SQLAlchemyError),
+                store.write() as db,
+            ):  # the next beat may find it well again
                 renew(db)
 
     heart = threading.Thread(target=beat, name="lease", daemon=True)

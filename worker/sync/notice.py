@@ -52,7 +52,7 @@ def keep(
     elif stream is Kind.PERSON:
         queued = _people(db, moved, mapping=mapping, names=names, now=now)
     else:
-        queued = _crm_tasks(db, moved, now=now)
+        queued = _crm_tasks(db, moved, mapping=mapping, now=now)
     return Told(len(moved), queued)
 
 
@@ -204,9 +204,26 @@ def _strangers(db: sa.Connection, by_id: dict[int, Moved], linked: set[int]) -> 
     return set(mirror.load(db, Kind.PROSPECT, found))
 
 
-def _crm_tasks(db: sa.Connection, moved: Sequence[Moved], *, now: datetime) -> int:
+def _crm_tasks(db: sa.Connection, moved: Sequence[Moved], *, mapping: Mapping, now: datetime) -> int:
     gone = [one.after.ref.id for one in moved if one.after.deleted]
     linked = links.of_crm(db, Kind.TASK, gone)
-    return outbox.open_changes(
-        db, Kind.TASK, [link.outreach_id for link in linked.values() if not link.gone], lane=Lane.EDIT, now=now
-    )
+    wanted = {link.outreach_id for link in linked.values() if not link.gone} | _done_by_hand(db, moved, mapping)
+    return outbox.open_changes(db, Kind.TASK, wanted, lane=Lane.EDIT, now=now)
+
+
+def _done_by_hand(db: sa.Connection, moved: Sequence[Moved], mapping: Mapping) -> set[int]:
+    """Return the open Outreach tasks whose CRM task somebody has completed or cancelled; what Outbook wrote has a link."""
+    rule = mapping.task.back
+    if rule is None:
+        return set()
+    named = set(mirror.references(db, Kind.CRM_TASK, [one.after.ref.id for one in moved]).values())
+    found = mirror.load(db, Kind.TASK, named - set(links.load(db, Kind.TASK, named)))
+    told: dict[int, list[Snapshot]] = {}
+    for one in moved:
+        number = streams.seen(one.after, mapping).reference
+        told.setdefault(number or 0, []).append(one.after)
+    return {
+        number
+        for number, task in found.items()
+        if tasks.done_by_hand(task, told.get(number, ()), rule, in_sequence=of_a_sequence(task))
+    }

@@ -325,7 +325,11 @@ def after_error(db: sa.Connection, on: Applier, change: Change, error: errors.Ou
     """
     now = on.now()
     fate = errors.decide(error, attempt=change.attempts + 1, first_tried=change.opened_at, now=now, jitter=on.jitter())
-    if isinstance(fate, errors.DeadLetter) and change.lane is Lane.OPT_OUT and not isinstance(error, errors.RecordFault):
+    if (
+        isinstance(fate, errors.DeadLetter)
+        and change.lane is Lane.OPT_OUT
+        and not isinstance(error, errors.RecordFault)
+    ):
         fate = errors.RetryAt(now + HOURLY)
     if isinstance(fate, errors.DeadLetter):
         return int(outbox.bury(db, change, fate.reason))

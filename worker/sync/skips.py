@@ -15,7 +15,7 @@ from worker.remote.workbooks import Write
 from worker.store import cursors, links, mirror, outbox
 from worker.store.links import Written
 from worker.store.outbox import Change, Lane, Standing
-from worker.sync import apply, deliver, fields, gather, identify, notice, poison, receipts, streams
+from worker.sync import apply, deliver, fields, finished, gather, identify, notice, poison, receipts, streams
 from worker.sync.case import kept_alive
 from worker.sync.deliver import Desk, Job
 from worker.sync.tally import Tally
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from worker.core.records import Value
     from worker.sync.case import Applier
     from worker.sync.deliver import Receipt
+    from worker.sync.finished import Back
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +55,12 @@ class _Case:
     standing: Standing | None = None
     hold: str | None = None
     receipt: Receipt | None = None
+    back: Back | None = None
+
+    @property
+    def idle(self) -> bool:
+        """Tell whether nothing is to be done about it in the CRM."""
+        return not self.action and self.standing is None and self.hold is None
 
 
 def apply_tasks(on: Applier) -> Tally:
@@ -125,15 +132,27 @@ def _work(on: Applier, changes: Sequence[Change], *, blocked: bool) -> Tally:
     cases = [_case(on, change, world, gone, blocked=blocked) for change in changes]
     _find_written(on, [case for case in cases if case.action == "create"])
     going = [case for case in cases if case.fields]
+    settled = gone | set(world.links)
+    idle = [(case.change, case.task) for case in cases if case.task and case.idle]
+    backs = finished.wanted(on, [(change, task) for change, task in idle if change.ref.id not in settled])
+    for case in cases:
+        case.back = backs.get(case.change.ref.id)
     with on.store.write() as db:
-        mine = {c.id for c in outbox.intend(db, [(case.change, {"crm": case.action}) for case in cases], on.now())}
+        mine = {c.id for c in outbox.intend(db, [(case.change, _intent(case)) for case in cases], on.now())}
+        for case in cases:
+            finished.note(db, case.change, case.back, on.now())
     cases = [case for case in cases if case.change.id in mine]
     _write(on, [case for case in going if case.change.id in mine])
+    finished.carry_out(on, [case.back for case in cases if case.back])
     tally = Tally(claimed=len(changes))
     with on.store.write() as db:
         _receive(db, on, cases, tally)
         mirror.bury(db, Kind.TASK, gone)
     return tally
+
+
+def _intent(case: _Case) -> dict[str, object]:
+    return {"crm": case.action, **({"outreach": case.back.verb} if case.back else {})}
 
 
 def _load(db: sa.Connection, ids: Sequence[int]) -> _World:
@@ -169,7 +188,7 @@ def _look_for(on: Applier, world: _World) -> set[int]:
     unsure = [
         pid for pid, task in world.tasks.items() if tasks.is_open(task) and not task.deleted and pid not in world.links
     ]
-    if not unsure or SkipSignal.GONE not in on.mapping.task.skipped_when:
+    if not unsure or (SkipSignal.GONE not in on.mapping.task.skipped_when and on.mapping.task.back is None):
         return set()
     found = on.remotes.outreach.by_ids(Kind.TASK, unsure, attributes=tasks.ATTRIBUTES, relations=tasks.RELATIONS)
     with on.store.write() as db:
@@ -327,6 +346,8 @@ def _close(db: sa.Connection, on: Applier, case: _Case, tally: Tally) -> None:
         outbox.hold(
             db, case.change, key=f"{receipts.ASK}:{case.change.ref}", kind=receipts.ASK, words=case.hold, now=now
         )
+    elif case.back is not None:
+        finished.receive(db, on, case.change, case.back, tally)
     elif case.standing is not None:
         outbox.release(db, [case.change], standing=case.standing)
     elif receipt is not None and receipt.trouble is not None:

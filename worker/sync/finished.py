@@ -1,0 +1,136 @@
+"""Tasks that somebody completed or cancelled in the CRM, done in Outreach as well, if the mapping says so.
+
+What counts is a CRM task whose reference field holds the number of an Outreach task that is still open, however it came by
+it. The Cancelled tasks that Outbook itself wrote have a link, and never travel back.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from worker.core import errors, tasks
+from worker.core.records import Kind, System
+from worker.store import links, mirror, outbox
+from worker.store.links import Written
+from worker.store.outbox import Standing
+from worker.sync import notice, receipts
+from worker.sync.case import ACTIONS_S
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable
+    from datetime import datetime
+
+    import sqlalchemy as sa
+
+    from worker.core.records import Snapshot
+    from worker.store.outbox import Change
+    from worker.sync.case import Applier
+    from worker.sync.tally import Tally
+
+
+@dataclass(slots=True)
+class Back:
+    """One Outreach task that is to be completed or advanced, and what came of it.
+
+    ``after`` is the task as Outreach answered, ``words`` why it would not, ``gone`` that it is no longer there, ``found``
+    that an earlier request without a reply turned out to have done it.
+    """
+
+    task: Snapshot
+    crm_id: int
+    verb: str
+    standing: Standing | None = None
+    after: Snapshot | None = None
+    gone: bool = False
+    found: bool = False
+    words: str | None = None
+    trouble: errors.OutbookError | None = None
+
+
+def wanted(on: Applier, doubtful: Collection[tuple[Change, Snapshot]]) -> dict[int, Back]:
+    """Return what is to be done in Outreach about some of its tasks, by id. None that Outbook has written is among them."""
+    rule = on.mapping.task.back
+    if rule is None or not doubtful:
+        return {}
+    with on.store.read() as db:
+        referring = mirror.referring(db, Kind.CRM_TASK, [task.ref.id for _, task in doubtful])
+        found = mirror.load(db, Kind.CRM_TASK, {crm for ids in referring.values() for crm in ids})
+        backs = {}
+        for change, task in doubtful:
+            if change.wish and not tasks.is_open(task):
+                backs[task.ref.id] = Back(task, change.wish["crm"], change.wish["verb"], found=True)
+                continue
+            mine = [found[crm] for crm in sorted(referring.get(task.ref.id, ()))]
+            told = tasks.done_by_hand(task, mine, rule, in_sequence=notice.of_a_sequence(task))
+            if told is not None:
+                crm_task, verb = told
+                backs[task.ref.id] = Back(task, crm_task.ref.id, verb, _standing(db, on, task))
+    return backs
+
+
+def _standing(db: sa.Connection, on: Applier, task: Snapshot) -> Standing | None:
+    """Return KEPT for a task whose prospect may not be written just now."""
+    prospect_id = task.relations.get("prospect")
+    link = links.load(db, Kind.PROSPECT, [prospect_id or 0]).get(prospect_id or 0)
+    person = mirror.load(db, Kind.PERSON, [link.crm_id]).get(link.crm_id) if link else None
+    prospect = mirror.load(db, Kind.PROSPECT, [prospect_id or 0]).get(prospect_id or 0)
+    return None if on.permit.to(prospect_id, person, prospect).to_outreach else Standing.KEPT
+
+
+def note(db: sa.Connection, change: Change, back: Back | None, now: datetime) -> None:
+    """Write down what is about to be asked: if no reply comes, the next holder knows what to look for."""
+    if back is not None and back.standing is None:
+        outbox.note_wish(db, change, {"crm": back.crm_id, "verb": back.verb}, now)
+
+
+def carry_out(on: Applier, backs: Iterable[Back]) -> None:
+    """Ask Outreach, one request a task, for as many as fit in 40 s; the rest is given back for the next claim."""
+    until = on.now() + ACTIONS_S
+    for back in backs:
+        if back.standing is not None or back.found:
+            continue
+        if on.now() >= until:
+            back.standing = Standing.DUE
+            continue
+        try:
+            back.after = on.remotes.outreach.act(Kind.TASK, back.task.ref.id, back.verb)
+        except errors.InvalidField as error:
+            back.words = f"Outreach would not {back.verb} task {back.task.ref.id}: {error.words}"
+        except errors.Unreadable:
+            back.gone = True
+        except errors.Transient as error:
+            back.trouble = error  # it may have been done: the next try looks at the task first
+
+
+def receive(db: sa.Connection, on: Applier, change: Change, back: Back, tally: Tally) -> None:
+    """Write down what came of it."""
+    if back.standing is not None:
+        outbox.release(db, [change], standing=back.standing)
+    elif back.trouble is not None:
+        tally.new_failed += receipts.after_error(db, on, change, back.trouble)
+    elif back.words is not None:
+        outbox.note_wish(db, change, {}, on.now())
+        tally.new_failed += outbox.bury(db, change, back.words)
+    elif back.gone:
+        mirror.bury(db, Kind.TASK, [back.task.ref.id])
+        outbox.settle(db, [change])
+    else:
+        _done(db, on, back)
+        tally.outreach_actions += 1
+        outbox.settle(db, [change])
+
+
+def _done(db: sa.Connection, on: Applier, back: Back) -> None:
+    if back.after is not None:
+        # Who completed it is believed only from this answer: taken from before, it would look like nobody.
+        held = {name: other for name, other in back.task.relations.items() if name != "completer"}
+        fields = {name: value for name, value in back.after.fields.items() if name in tasks.ATTRIBUTES}
+        related = {name: other for name, other in back.after.relations.items() if name in tasks.RELATIONS}
+        whole = replace(back.after, fields={**back.task.fields, **fields}, relations={**held, **related})
+        notice.keep(db, Kind.TASK, [whole], mapping=on.mapping, names=on.names, now=on.now())
+    number = back.task.ref.id
+    told = Written(
+        Kind.TASK, number, back.crm_id, System.OUTREACH, f"task {back.verb}", {}, {}, "done by hand in the CRM"
+    )
+    links.remember(db, [told], now=on.now(), mapping_version=on.mapping.version)
