@@ -6,6 +6,7 @@ The simulators are real servers; only time is bent: whoever waits in a foregroun
 from __future__ import annotations
 
 import contextlib
+import functools
 import io
 import json
 import logging
@@ -13,6 +14,7 @@ import os
 import re
 import signal
 import sqlite3
+import ssl
 import subprocess
 import sys
 import threading
@@ -31,8 +33,10 @@ from tests.e2e import worlds
 from worker import bootstrap, config
 from worker.cli import app as front_door
 from worker.cli import stopper
+from worker.core import mapping_file
 from worker.sim import outreach, server, workbooks
 from worker.sim.control import ControlApp
+from worker.store import database
 
 Answer = Iterable[bytes]
 
@@ -161,10 +165,13 @@ class Stage(worlds.World):
     def outbook(self, *arguments: str) -> Pass:
         """Run the command in this process, as ``python -m worker`` does, its waits taking no time."""
         out, err = io.StringIO(), io.StringIO()
-        with self.monkeypatch.context() as patch, _loggers_kept(), _handlers_kept():
+        with self.monkeypatch.context() as patch, _loggers_kept(), _handlers_kept(), self._store_kept_open():
             for name, text in self.environ.items():
                 patch.setenv(name, text)
             patch.setattr(sys, "argv", ["outbook", *arguments])
+            patch.setattr(mapping_file, "load", load_mapping)
+            patch.setattr(ssl, "create_default_context", trusted)
+            patch.setattr(database, "connect", connect)
             patch.setattr(bootstrap, "now", self.now)
             waiting = types.SimpleNamespace(sleep=self.later, time=time.time, monotonic=time.monotonic)
             patch.setattr(bootstrap, "time", waiting)
@@ -173,6 +180,17 @@ class Stage(worlds.World):
                 front_door.main()
         code = left.value.code
         return Pass(code if isinstance(code, int) else 0, out.getvalue(), err.getvalue())
+
+    @contextlib.contextmanager
+    def _store_kept_open(self) -> Iterator[None]:
+        """Hold one more connection, so that SQLite does not fold its log away after every transaction: it takes time."""
+        path = Path(self.environ["OUTBOOK_DATA_DIR"]) / "outbook.db"
+        if not path.exists():
+            yield
+            return
+        with contextlib.closing(sqlite3.connect(path)) as db:
+            db.execute("SELECT count(*) FROM sqlite_master").fetchone()
+            yield
 
     def now(self) -> datetime:
         """The time of the foreground pass."""
@@ -228,6 +246,12 @@ class Stage(worlds.World):
 
 
 ROOT = Path(__file__).parents[2]
+load_mapping = functools.lru_cache(maxsize=50)(mapping_file.load)
+"""Reading YAML with places is slow, and most tests read the same one."""
+connect = functools.lru_cache(maxsize=8)(database.connect)
+"""An engine keeps the statements that it has compiled."""
+trusted = functools.lru_cache(maxsize=5)(ssl.create_default_context)
+"""Reading all the world's certificates is slow, and nobody here speaks TLS."""
 
 
 def end_of(process: subprocess.Popen[str], *, within_s: float = 40.0) -> Pass:

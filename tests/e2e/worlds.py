@@ -102,13 +102,13 @@ class World:
         self.state(made, sequence, word)
         return made
 
-    def task(self, of_state: int, *, order: int = 1, prospect: int | None = None, **more: object) -> int:
+    def task(self, of_state: int, *, order: int = 1, **more: object) -> int:
         """A task of a sequence state."""
         of = self.outreach.world.dump()["sequenceState"][str(of_state)]["relations"]
         told = {"action": "call", "taskType": "sequence_step_call", "state": "incomplete", **more}
         related = {
-            "prospect": prospect or of["prospect"],
-            "subject": prospect or of["prospect"],
+            "prospect": of["prospect"],
+            "subject": of["prospect"],
             "sequence": of["sequence"],
             "sequenceState": of_state,
             "sequenceStep": self.step(of["sequence"], order),
@@ -119,9 +119,9 @@ class World:
         """Write a prospect's attributes, without anything that follows from them."""
         self.tell({"op": "set", "type": "prospect", "id": prospect, "attributes": attributes})
 
-    def set_state(self, state: int, **attributes: object) -> None:
+    def set_state(self, state_id: int, **attributes: object) -> None:
         """Write a sequence state's attributes."""
-        self.tell({"op": "set", "type": "sequenceState", "id": state, "attributes": attributes})
+        self.tell({"op": "set", "type": "sequenceState", "id": state_id, "attributes": attributes})
 
     def of_prospect(self, prospect: int) -> Fields:
         """A prospect's stored attributes."""
