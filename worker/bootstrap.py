@@ -113,12 +113,15 @@ def read_mapping(path: Path) -> Mapping:
     return mapping_file.load(text, str(path))
 
 
-def read_pilot(path: Path) -> Pilot:
-    """Return who alone may be written: a file with one e-mail address, ``prospect:ID`` or ``person:ID`` a line."""
+def read_pilot(path: Path, setting: str = "OUTBOOK_ONLY") -> Pilot:
+    """Return the people of a file: one e-mail address, ``prospect:ID`` or ``person:ID`` a line.
+
+    ``setting`` is who names the file, for the problems: the one that says who alone may be written, or an option.
+    """
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError):
-        raise config.SettingsInvalid([f"OUTBOOK_ONLY: {path} cannot be read"]) from None
+        raise config.SettingsInvalid([f"{setting}: {path} cannot be read"]) from None
     ids: dict[str, set[int]] = {"prospect": set(), "person": set()}
     addresses: set[str] = set()
     problems = []
@@ -131,7 +134,7 @@ def read_pilot(path: Path) -> Pilot:
         elif address:
             addresses.add(address)
         elif text:
-            problems.append(f"OUTBOOK_ONLY: {path}:{number}: neither an e-mail address nor prospect:ID nor person:ID")
+            problems.append(f"{setting}: {path}:{number}: neither an e-mail address nor prospect:ID nor person:ID")
     if problems:
         raise config.SettingsInvalid(problems)
     return Pilot(frozenset(ids["prospect"]), frozenset(ids["person"]), frozenset(addresses))

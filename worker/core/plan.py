@@ -156,8 +156,7 @@ def plan_person(view: PersonView, mapping: Mapping) -> PersonPlan:
         fault=f"unmapped state '{standing.unmapped}'" if standing.unmapped is not None else None,
     )
     if view.link and view.link.gone:
-        kept = {name: value for name, value in plan.outreach.items() if name in OPT_OUT_ATTRIBUTES}
-        return replace(held(plan), action=Action.NOTHING, why="unlinked: it stays so", outreach=kept)
+        return replace(held(plan), action=Action.NOTHING, why="unlinked: it stays so")
     if view.prospect is None and mapping.on_outreach_delete is OnOutreachDelete.ASK and view.link:
         return replace(held(plan), why="the prospect was deleted in Outreach")
     if view.person is None:
@@ -362,8 +361,9 @@ def _copy(name: str, then: Shadow, halves: tuple[dict[str, Value], dict[str, Val
 
 
 def held(plan: PersonPlan) -> PersonPlan:
-    """Return the plan of a record that waits for a person: nothing but the opt-out in Outreach, which is never held."""
-    return replace(plan, action=Action.HOLD, crm={}, outreach=_opting_out(plan), fault=None)
+    """Return the plan of a record that waits for a person: nothing but an opt-out in Outreach, or its lifting by hand."""
+    kept = {name: value for name, value in plan.outreach.items() if name in OPT_OUT_ATTRIBUTES}
+    return replace(plan, action=Action.HOLD, crm={}, outreach=kept, fault=None)
 
 
 def _opting_out(plan: PersonPlan) -> dict[str, Value]:

@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 
+from worker.store.database import chunks
 from worker.store.outbox import CHANGE, HOLD, Lane, Standing
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from datetime import datetime
 
     from worker.core.records import Kind
@@ -85,6 +87,27 @@ def due_ids(db: sa.Connection, kind: Kind, now: datetime) -> list[int]:
     """Return the ids of records whose change could be claimed now."""
     query = sa.select(CHANGE.c.record_id).where(CHANGE.c.kind == kind, CHANGE.c.state == Standing.DUE)
     return [row.record_id for row in db.execute(query.where(CHANGE.c.next_at <= now).order_by(CHANGE.c.id))]
+
+
+def leased(db: sa.Connection, kind: Kind, ids: Iterable[int], now: datetime) -> set[int]:
+    """Return which records somebody is working on just now, and keep the rows of the others as they are for the moment."""
+    found: set[int] = set()
+    for part in chunks(sorted(set(ids))):
+        query = sa.select(CHANGE.c.record_id, CHANGE.c.lease_until).where(
+            CHANGE.c.kind == kind, CHANGE.c.record_id.in_(part)
+        )
+        rows = db.execute(query.with_for_update())
+        found.update(row.record_id for row in rows if row.lease_until is not None and row.lease_until >= now)
+    return found
+
+
+def told(db: sa.Connection, kind: Kind, ids: Iterable[int]) -> dict[int, tuple[Standing, str | None]]:
+    """Return where the open changes of some records stand, and why."""
+    found: dict[int, tuple[Standing, str | None]] = {}
+    for part in chunks(sorted(set(ids))):
+        query = sa.select(CHANGE).where(CHANGE.c.kind == kind, CHANGE.c.record_id.in_(part))
+        found.update((row.record_id, (Standing(row.state), row.error)) for row in db.execute(query))
+    return found
 
 
 def claimable(db: sa.Connection, now: datetime) -> dict[Lane, int]:
