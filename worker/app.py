@@ -53,14 +53,15 @@ app.conf.update(
         "unacked_restore_interval": 5,
         "unacked_restore_throttle": 2,
         "unacked_mutex_expire": 30,
-        "socket_timeout": 10,
+        "socket_timeout": 5,  # above the second that a worker waits for a message; it bounds how long a ring may hang
         "socket_connect_timeout": 5,
         "socket_keepalive": True,
         "health_check_interval": 15,
         "global_keyprefix": "outbook:",
         "client_name": "outbook",
     },
-    worker_soft_shutdown_timeout=20,
+    # A busy worker waits this long, whenever its task ends; below the supervisor's patience (`embedded.GRACE_S`).
+    worker_soft_shutdown_timeout=10,
     # Nothing waits in a worker of ours (no eta, no countdown), so an idle one may end at once.
     worker_enable_soft_shutdown_on_idle=False,
     worker_cancel_long_running_tasks_on_connection_loss=False,
