@@ -168,15 +168,16 @@ def test_only_a_lifted_state_is_in_no_sequence_that_counts() -> None:
     assert made(view).crm["cf_person_sequence_state"] == "Not Active"
 
 
-def test_what_is_held_never_opts_anybody_in() -> None:
-    """A held record, and a pass that is not ready, carry opt-outs only."""
+def test_what_somebody_lifted_by_hand_is_not_held() -> None:
+    """A held record still carries an opt-in made by hand, as it carries an opt-out; a pass that is not ready does not."""
     view = pair(
         person=person({**SHOWN, "no_email_soliciting": True}),
-        prospect=edit(prospect(), **ALL_OUT),
+        prospect=edit(prospect(title="Director"), **ALL_OUT),
         lifted=everything_lifted(),
     )
     told = made(view)
-    assert told.outreach["emailOptedOut"] is False
-    assert plan.held(told).outreach == {}
+    held = plan.held(told)
+    assert (held.action, held.crm) == (Action.HOLD, {})
+    assert held.outreach == {"emailOptedOut": False, "optedOut": False, "emailsOptStatus": "opted_in"}
     early = plan.only_opt_out(told, mapping())
     assert (early.action, early.crm, early.outreach) == (Action.NOTHING, {}, {})
