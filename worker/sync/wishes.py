@@ -22,6 +22,8 @@ from worker.sync.case import ACTIONS_S
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    import sqlalchemy as sa
+
     from worker.core.mapping import Mapping, SequenceActions
     from worker.core.plan import PersonPlan, PersonView
     from worker.core.records import Value
@@ -55,6 +57,17 @@ class Answered:
         case.trouble = case.trouble or self.troubles.get(case.view.prospect_id)
         case.kept = case.kept or case.view.prospect_id in self.kept
         return case
+
+
+def close(db: sa.Connection, on: Applier, cases: Sequence[Case]) -> None:
+    """Drop the notes of wishes whose answer the CRM now holds: the same words asked for once more are a new wish."""
+    actions = on.mapping.actions
+    for case in cases:
+        receipt = case.receipt
+        if actions is None or receipt is None or not receipt.applied or actions.action in receipt.refused:
+            continue
+        if actions.action in case.plan.crm:
+            outbox.note_wish(db, case.change, {}, on.now())
 
 
 @dataclass(slots=True)
@@ -283,7 +296,9 @@ def _with_mailbox(desk: _Desk, view: PersonView, order: Order) -> Order | Declin
             key = transforms.address(wanted) or wanted
             if key not in desk.mailboxes:
                 desk.mailboxes[key] = outreach.ids_by_email("mailboxes", "mailbox", [key]).get(key)
-    except errors.AuthRevoked:
+    except errors.AuthRevoked as revoked:
+        if "forbids" not in revoked.words:
+            raise
         words = "Outreach lets Outbook see no mailboxes: its scope mailboxes.read is missing"
         return Declined(words, order.sequence)
     if desk.mailboxes[key] is None:
