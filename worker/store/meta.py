@@ -20,6 +20,14 @@ def get(db: sa.Connection, key: str) -> str | None:
     return db.scalar(sa.select(META.c.value).where(META.c.key == key))
 
 
+def replace(db: sa.Connection, key: str, value: str) -> str | None:
+    """Write a fact down in the place of what stood there; return that."""
+    known = get(db, key)
+    if known != value:
+        upsert(db, META, [{"key": key, "value": value}], key=("key",), update=("value",))
+    return known
+
+
 def remember(store: Store, key: str, value: str) -> None:
     """Write a fact down unless it is there already; a fact that stands costs a read only."""
     with store.read() as db:

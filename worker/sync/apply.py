@@ -255,7 +255,7 @@ def _job(case: Case, mapping: Mapping) -> Job | None:
         id=person.ref.id if updating and person else 0,
         version=(person.version or 0) if updating and person else 0,
         fields=dict(case.plan.crm),
-        reference=None if updating else str(case.view.prospect_id),
+        reference=None if updating or mapping.reference in case.view.stopped else str(case.view.prospect_id),
     )
     error_field = error.crm if error and error.crm not in case.view.stopped else None
     return Job(case.view.prospect_id, write, error_field, frozenset(vital))

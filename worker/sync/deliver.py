@@ -216,7 +216,8 @@ def _without_refused(job: Job, outcome: Outcome, refused: dict[int, dict[str, st
     told = "; ".join(f"{name}: {words}" for name, words in known.items() if words)
     if told and job.error_field and job.error_field not in known:
         fields[job.error_field] = told
-    return replace(job, write=replace(job.write, fields=fields))
+    reference = None if desk.reference in known else job.write.reference
+    return replace(job, write=replace(job.write, fields=fields, reference=reference))
 
 
 def _is_unnamed(job: Job, outcome: Outcome) -> bool:

@@ -142,10 +142,17 @@ def _link(case: Case, mapping: Mapping, person: Snapshot | None, prospect: Snaps
         replace(case.plan, values={**case.plan.values, **_told(case, sent)}),
         crm=person.fields,
         outreach=prospect.fields if prospect else None,
-        unwritten=case.unwritten | (frozenset(receipt.refused) if receipt else frozenset()),
+        unwritten=case.unwritten | _left_out(case),
     )
     version = receipt.version if receipt and delivered else view.link.written_version if view.link else None
     return Link(view.prospect_id, person.ref.id, shadow, version, gone=prospect is None)
+
+
+def _left_out(case: Case) -> frozenset[str]:
+    """Return the planned CRM fields that the receipt does not tell of: refused, or of a kind that the CRM lacks."""
+    if case.receipt is None or not case.receipt.applied:
+        return frozenset()
+    return frozenset(set(case.plan.crm) - set(case.receipt.fields)) | frozenset(case.receipt.refused)
 
 
 def _told(case: Case, sent: dict[str, Value]) -> dict[str, Value]:

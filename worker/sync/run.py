@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from worker.core import errors, plan, wishes
 from worker.core.records import Kind, System
-from worker.store import backlog, cursors, links, outbox, runs
+from worker.store import backlog, cursors, links, meta, outbox, runs
 from worker.sync import apply, brakes, fields, gather, skips, strangers
 from worker.sync.poll import poll
 from worker.sync.tally import Tally
@@ -30,6 +30,8 @@ ROUNDS = 20
 BUSY_S = 0.25
 ANOTHERS_S = 600.0
 """How long a pass waits for what another live process is working on; a dead one's leases run out within seconds."""
+MAPPING = "mapping"
+"""The fact that tells which mapping the last pass went by."""
 ECHOES = {
     System.CRM: (Kind.PERSON, Kind.CRM_TASK),
     System.OUTREACH: (Kind.PROSPECT, Kind.STATE, Kind.TASK),
@@ -131,6 +133,7 @@ def run(this: Pass) -> Report:
         outbox.unkeep(db)
         if this.full:
             cursors.rewind(db)
+        _take_up(db, on)
         runs.begin(db, report.run_id, report.mapping_version, report.began_at)
     try:
         _settle(this, report)
@@ -149,6 +152,12 @@ def run(this: Pass) -> Report:
             report.waiting = _waiting(db)
             runs.end(db, report.run_id, on.now(), report.as_json())
     return report
+
+
+def _take_up(db: sa.Connection, on: Applier) -> None:
+    """Look at everybody again, from the mirror, when the mapping is another one than at the last pass."""
+    if meta.replace(db, MAPPING, on.mapping.version) not in {None, on.mapping.version}:
+        outbox.open_all(db, Kind.PROSPECT, now=on.now())
 
 
 def _waiting(db: sa.Connection) -> list[str]:
