@@ -10,6 +10,7 @@ import sqlalchemy as sa
 
 from tests.sync.conftest import MakeScene
 from tests.sync.scene import LEASE_S, Call, Killed, Life, Scene, fault
+from worker.core import errors
 from worker.core.records import System
 from worker.sim.outreach_options import Options
 from worker.store import outbox
@@ -324,6 +325,55 @@ def test_the_same_wish_again_is_a_new_one(on: Scene) -> None:
     assert on.sync().as_json()["outreach"]["actions"] == 1
     assert on.of_outreach("sequenceState", state)["state"] == "paused"
     settles(on)
+
+
+def test_the_same_wish_again_counts_where_the_record_fails(on: Scene) -> None:
+    """A state that is not mapped makes the record fail, and the next wish in the same words is still carried out."""
+    (state,) = on.states_of(7)
+    on.edit_outreach(op="enrol", prospect=7, sequence=2, state="active")
+    (other,) = set(on.states_of(7)) - {state}
+    on.edit_outreach(op="set", type="sequenceState", id=other, attributes={"state": "snoozed"})
+    for _ in range(2):
+        ask(on, "Pause", "1")
+        told = on.sync().as_json()
+        assert (told["failed"], told["outreach"]["actions"]) == (1, 1)
+        assert (answer(on) or "").startswith("paused in")
+        on.edit_outreach(op="resume", state=state)
+
+
+def test_wanted_in_outreach_and_in_a_sequence_at_once(on: Scene) -> None:
+    """Somebody whom Outreach does not know is created there and added, both asked for in one edit."""
+    fields: dict[str, object] = {
+        "person_last_name": "New",
+        "main_location[email]": "new@people.example",
+        "cf_person_sync_to_outreach": True,
+        ACTION: "Add to sequence",
+        SEQUENCE: "2",
+    }
+    made = on.person(**fields)
+    told = on.sync().as_json()
+    assert (told["outreach"]["created"], told["outreach"]["actions"], told["converged"]) == (1, 1, True)
+    (person,) = [one for one in on.people() if one["id"] == made]
+    assert person[STATE] == "Pending"
+    assert person[OUTCOME].startswith(f"added to {name_of(on, 2)}, ")
+    settles(on)
+
+
+def test_a_revoked_token_refuses_no_wish(make_scene: MakeScene) -> None:
+    """Only a missing scope is told beside the action; with no valid token the wish waits."""
+    on = enabled(make_scene(), ("  mailbox: none", "  mailbox: owner"))
+    on.prospect(7, 1)
+    on.edit_outreach(op="set", type="prospect", id=7, relations={"owner": 3})
+    on.sync()
+    ask(on, "Add to sequence", "2")
+    on.poll()
+    on.outreach.faults.arm([fault("status", path="mailboxes", times=None, code=401)])
+    with pytest.raises(errors.AuthRevoked):
+        on.apply()
+    assert on.of(7)[ACTION] == "Add to sequence"
+    on.outreach.faults.arm([fault("status", path="mailboxes", times=None, code=403)])
+    on.apply()
+    assert (answer(on) or "").endswith("Outreach lets Outbook see no mailboxes: its scope mailboxes.read is missing")
 
 
 def test_an_action_of_somebody_just_recognised_counts(on: Scene) -> None:
