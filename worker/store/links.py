@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import sqlalchemy as sa
 
-from worker.core.records import Kind, Link, Shadow
+from worker.core.records import Kind, Link, Shadow, System
 from worker.store.database import chunks, upsert
 from worker.store.tables import DeletionRow, ExclusionRow, HistoryRow, LatchRow, LinkRow
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from datetime import datetime
 
-    from worker.core.records import System, Value
+    from worker.core.records import Value
 
 LINK: sa.Table = LinkRow.__table__  # type: ignore[attr-defined]
 LATCH: sa.Table = LatchRow.__table__  # type: ignore[attr-defined]
@@ -174,9 +174,14 @@ def missing_lately(db: sa.Connection) -> int:
     return int(db.execute(query.where(open_ones, DELETION.c.at >= newest - BRAKE_WINDOW)).scalar_one())
 
 
-def approve_missing(db: sa.Connection) -> None:
-    """Take every deletion seen so far as meant."""
-    db.execute(sa.update(DELETION).values(approved=True))
+def approve_missing(db: sa.Connection, crm_ids: Iterable[int] | None = None) -> None:
+    """Take deletions as meant: of these people, or every one seen so far."""
+    meant = sa.update(DELETION).values(approved=True)
+    if crm_ids is None:
+        db.execute(meant)
+        return
+    for part in chunks(sorted(set(crm_ids))):
+        db.execute(meant.where(DELETION.c.crm_id.in_(part)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,3 +219,38 @@ def remember(db: sa.Connection, writes: Sequence[Written], *, now: datetime, map
                 for one in writes
             ],
         )
+
+
+@dataclass(frozen=True, slots=True)
+class Past:
+    """One write as the history tells it."""
+
+    at: datetime
+    outreach_id: int
+    system: System
+    action: str
+    before: Mapping[str, Value]
+    after: Mapping[str, Value]
+
+
+def busy(db: sa.Connection, kind: Kind, outreach_ids: Iterable[int], since: datetime, *, more_than: int) -> set[int]:
+    """Return which of the records were written more than so many times since then."""
+    found: set[int] = set()
+    for part in chunks(sorted(set(outreach_ids))):
+        query = sa.select(HISTORY.c.outreach_id).where(
+            HISTORY.c.kind == kind, HISTORY.c.outreach_id.in_(part), HISTORY.c.at >= since
+        )
+        query = query.group_by(HISTORY.c.outreach_id).having(sa.func.count() > more_than)
+        found.update(db.execute(query).scalars())
+    return found
+
+
+def past(db: sa.Connection, kind: Kind, outreach_ids: Iterable[int], since: datetime) -> list[Past]:
+    """Return the writes of some records since then, oldest first."""
+    found: list[Past] = []
+    for part in chunks(sorted(set(outreach_ids))):
+        query = sa.select(HISTORY).where(HISTORY.c.kind == kind, HISTORY.c.outreach_id.in_(part), HISTORY.c.at >= since)
+        for row in db.execute(query.order_by(HISTORY.c.id)):
+            before, after = msgspec.json.decode(row.before), msgspec.json.decode(row.after)
+            found.append(Past(row.at, row.outreach_id, System(row.system), row.action, before, after))
+    return found

@@ -339,6 +339,12 @@ def holds(db: sa.Connection, kind: str | None = None) -> list[Any]:
     return list(db.execute(query if kind is None else query.where(HOLD.c.kind == kind)))
 
 
+def hanging(db: sa.Connection, kind: Kind, keys: Sequence[str]) -> list[int]:
+    """Return the records of a kind that hang on some entries."""
+    query = sa.select(CHANGE.c.record_id).where(CHANGE.c.kind == kind, CHANGE.c.hold_key.in_(keys))
+    return list(db.execute(query).scalars())
+
+
 def lift(db: sa.Connection, keys: Iterable[str], now: datetime) -> int:
     """Take entries away and make what hung on them due; return how many records that is."""
     wanted = list(keys)

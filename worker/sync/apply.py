@@ -18,7 +18,7 @@ from worker.core.records import Kind, System
 from worker.remote.workbooks import Write
 from worker.store import cursors, mirror, outbox
 from worker.store.outbox import Lane
-from worker.sync import brakes, deliver, fields, gather, identify, poison, receipts, streams, wishes
+from worker.sync import brakes, breakers, deliver, fields, gather, identify, poison, receipts, streams, wishes
 from worker.sync.case import Case, kept_alive
 from worker.sync.deliver import Desk, Job, Receipt
 from worker.sync.tally import Tally
@@ -95,6 +95,7 @@ def _work(
     cases = [answered.heed(_case(on, change, batch, answered, primed=primed)) for change in mine]
     _set_apart(cases)
     with on.store.write() as db:
+        breakers.heed(db, on, cases)
         brakes.hold_back(db, on, cases, batch)
         ours = {c.id for c in outbox.intend(db, [(case.change, _intent(case)) for case in cases], on.now())}
     cases = [case for case in cases if case.change.id in ours]
@@ -104,6 +105,7 @@ def _work(
             _write_outreach(on, case)
     tally = Tally(claimed=len(changes), outreach_actions=answered.actions)
     with on.store.write() as db:
+        wishes.close(db, on, cases)
         receipts.receive(db, on, cases, tally)
     return tally
 

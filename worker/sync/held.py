@@ -11,7 +11,7 @@ from worker.core.records import Kind, Shadow
 from worker.store import brakes, links, mirror, outbox
 from worker.store.outbox import Lane
 from worker.sync import brakes as sync_brakes
-from worker.sync import receipts
+from worker.sync import breakers, fields, receipts
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     import sqlalchemy as sa
 
     from worker.core.mapping import Mapping
+    from worker.core.records import Value
     from worker.store.database import Store
 
 
@@ -59,6 +60,26 @@ class Entry:
         """The CRM field it is about, None for what is about the whole record."""
         return self.key.split(":", 3)[3] if self.kind == receipts.CONFLICT else None
 
+    @property
+    def deletion(self) -> bool:
+        """Whether somebody is to decide about people who were deleted or cannot be read."""
+        one = self.kind in {receipts.ASK, receipts.UNREADABLE} and self.prospect is not None
+        return one or self.key == sync_brakes.DELETED
+
+    @property
+    def instead(self) -> str:
+        """What there is to be done about an entry that cannot be rejected."""
+        told = {
+            receipts.AMBIGUOUS: "say who it is with `outbook link --prospect ID --person ID`",
+            receipts.CONFLICT: "say whose edit wins with `outbook held approve --as crm` or `--as outreach`",
+            receipts.BRAKE: "it stays held as it is, until it is approved or what it asks for is taken back",
+            receipts.UNREADABLE: "mend it in Outreach; it goes on by itself",
+            breakers.BREAKER: "the field stays as it is, until it is approved",
+            fields.FIELD: "mend it in the CRM or in the mapping; it goes on by itself",
+            fields.LABEL: "mend it in the CRM or in the mapping; it goes on by itself",
+        }
+        return told.get(self.kind, "it can only be approved")
+
 
 def entries(store: Store) -> list[Entry]:
     """Return everything that waits for a person, oldest first."""
@@ -76,6 +97,7 @@ def approve(store: Store, chosen: Sequence[Entry], mapping: Mapping, *, how: As 
         for one in chosen:
             if one.kind == receipts.BRAKE:
                 _release(db, one.key, now)
+        breakers.approve(db, [one.key for one in chosen if one.kind == breakers.BREAKER], mapping, now)
         asked = [one.prospect for one in chosen if one.kind == receipts.ASK and one.prospect is not None]
         if how is As.UNLINK:
             known = links.load(db, Kind.PROSPECT, asked)
@@ -85,6 +107,42 @@ def approve(store: Store, chosen: Sequence[Entry], mapping: Mapping, *, how: As 
         elif how in FIELD:
             _decide(db, [one for one in chosen if one.kind == receipts.CONFLICT], mapping, how=how, now=now)
         return outbox.lift(db, [one.key for one in chosen], now)
+
+
+def reject(store: Store, chosen: Sequence[Entry], *, now: datetime) -> int:
+    """Unlink whoever was deleted instead of creating them again, and return how many that are.
+
+    Only entries about deletions can be rejected (``Entry.deletion``). Both records stay as they are, and apart.
+    """
+    keys = [one.key for one in chosen if one.deletion]
+    with store.write() as db:
+        hanging = outbox.hanging(db, Kind.PROSPECT, keys)
+        known = {pid: link for pid, link in links.load(db, Kind.PROSPECT, hanging).items() if not link.gone}
+        links.save(db, Kind.PROSPECT, [replace(link, gone=True) for link in known.values()], now)
+        links.approve_missing(db, [link.crm_id for link in known.values()])
+        outbox.lift(db, keys, now)
+    return len(known)
+
+
+def sides(store: Store, mapping: Mapping, conflicts: Sequence[Entry]) -> dict[str, tuple[str, str]]:
+    """Return by an entry's key what Outreach and the CRM hold in the field it is about, to be shown to a person only."""
+    told: dict[str, tuple[str, str]] = {}
+    ids = {one.prospect for one in conflicts if one.field and one.prospect is not None}
+    with store.read() as db:
+        known, prospects = links.load(db, Kind.PROSPECT, ids), mirror.load(db, Kind.PROSPECT, ids)
+        people = mirror.load(db, Kind.PERSON, [link.crm_id for link in known.values()])
+    for one in conflicts:
+        line, link = mapping.by_crm.get(one.field or ""), known.get(one.prospect or 0)
+        if line is None or link is None or one.prospect not in prospects or link.crm_id not in people:
+            continue
+        left = transforms.read(line.outreach or "", prospects[one.prospect].fields)
+        right = people[link.crm_id].fields.get(line.crm)
+        told[one.key] = ("" if isinstance(left, transforms.Absent) else _shown(left), _shown(right))
+    return told
+
+
+def _shown(value: Value) -> str:
+    return "" if value is None else ", ".join(value) if isinstance(value, list) else str(value)
 
 
 def _release(db: sa.Connection, key: str, now: datetime) -> None:
