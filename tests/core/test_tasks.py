@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from tests.core.makers import mapping, sequence
 from worker.core import tasks
-from worker.core.mapping import Mapping, SkipSignal
+from worker.core.mapping import Mapping, SkipSignal, TaskBack
 from worker.core.records import Kind, Ref, Snapshot, Value
 from worker.core.tasks import TaskView
 
@@ -265,3 +265,48 @@ def test_the_signs_status_and_reference_are_the_mappings() -> None:
     )
     written = tasks.cancelled(view(), told, 55)
     assert (written["activity_status"], written["cf_task_o_id"]) == ("Abgesagt", "31")
+
+
+# ---- done in the CRM
+
+BACK = TaskBack(frozenset({"Complete", "Completed"}), frozenset({"Cancelled"}))
+
+
+def crm_task(status: Value, *, id: int = 90, deleted: bool = False) -> Snapshot:
+    """Return a task of the CRM."""
+    return Snapshot(Ref(Kind.CRM_TASK, id), {"activity_status": status}, deleted=deleted)
+
+
+@pytest.mark.parametrize(
+    "status, in_sequence, action",
+    [
+        ("Complete", True, "markComplete"),
+        (" Completed ", False, "markComplete"),
+        ("Cancelled", True, "advance"),
+        ("Cancelled", False, "markComplete"),  # Outreach knows no cancelled task
+        ("New", True, None),
+        (None, True, None),
+        ("complete", True, None),
+    ],
+)
+def test_done_by_hand(status: Value, in_sequence: bool, action: str | None) -> None:
+    """A status that the mapping names completes the task, or lets the sequence go on without it."""
+    one = crm_task(status)
+    told = tasks.done_by_hand(view().task, [one], BACK, in_sequence=in_sequence)
+    assert told == (None if action is None else (one, action))
+
+
+@pytest.mark.parametrize("fields", [{"state": "complete"}, {"completed": True}, {"state": "skipped"}])
+def test_what_is_done_already_is_not_done_again(fields: dict[str, Value]) -> None:
+    """A task that is no longer open in Outreach needs nothing, whatever the CRM says."""
+    assert tasks.done_by_hand(view(fields).task, [crm_task("Complete")], BACK, in_sequence=True) is None
+
+
+def test_a_deleted_task_does_nothing() -> None:
+    """Neither a deleted task of Outreach nor one of the CRM counts; a completed one goes before a cancelled one."""
+    open_task = view().task
+    gone = replace(open_task, deleted=True)
+    assert tasks.done_by_hand(gone, [crm_task("Complete")], BACK, in_sequence=True) is None
+    assert tasks.done_by_hand(open_task, [crm_task("Complete", deleted=True)], BACK, in_sequence=True) is None
+    both = [crm_task("Cancelled", id=91), crm_task("Complete", id=92)]
+    assert tasks.done_by_hand(open_task, both, BACK, in_sequence=True) == (both[1], "markComplete")
