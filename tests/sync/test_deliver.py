@@ -159,17 +159,49 @@ def test_an_update_refused_without_a_name_is_tried_field_by_field() -> None:
     assert single == [(["opted"], 3), (["title"], 4), (["mobile"], 4), ([ERROR], 5)]
 
 
-def test_a_new_record_refused_without_a_name_keeps_what_is_vital() -> None:
-    """The reference, the name and the opt-out still get through; the others wait with the vendor's words."""
+def test_a_new_record_refused_without_a_name_is_made_and_then_filled() -> None:
+    """It is created with what is vital, and the rest is then tried field by field: only what is refused stays out."""
 
     def judge(write: Write) -> Outcome:
         return Refused({"": "This record could not be saved."}) if "title" in write.fields else applied(write)
 
     fake = Fake(judge)
     (receipt,) = deliver.carry_out([create(1, last="Last", title="x", mobile="1")], desk(fake)).values()
-    assert receipt.applied
-    assert receipt.refused == dict.fromkeys(("title", "mobile"), "This record could not be saved.")
-    assert set(receipt.fields) == {"last", ERROR}
+    assert (receipt.crm_id, receipt.version) == (8001, 3)
+    assert receipt.refused == {"title": "This record could not be saved."}
+    assert receipt.fields == {"last": "Last", "mobile": "1", ERROR: "title: This record could not be saved."}
+    tried = [(write.id, write.version, set(write.fields)) for batch in fake.batches[1:] for write in batch]
+    assert tried == [
+        (0, 0, {"last", ERROR}),
+        (8001, 1, {"title"}),
+        (8001, 1, {"mobile"}),
+        (8001, 2, {ERROR}),
+    ]
+
+
+def test_a_new_record_whose_suspects_are_all_well_shows_no_error() -> None:
+    """Refused once for no reason of its own, it ends with every field written and nothing to complain of."""
+
+    def judge(write: Write) -> Outcome:
+        return Refused({"": "Busy just now."}) if len(fake.batches) == 1 else applied(write)
+
+    fake = Fake(judge)
+    (receipt,) = deliver.carry_out([create(1, last="Last", title="x")], desk(fake)).values()
+    assert receipt.refused == {}
+    assert receipt.fields == {"last": "Last", "title": "x", ERROR: None}
+
+
+def test_a_new_record_that_cannot_be_filled_is_kept_as_it_was_made() -> None:
+    """The CRM goes down behind the create: the receipt tells what was left out, and nothing is created again."""
+
+    def judge(write: Write) -> Outcome:
+        if write.id:
+            raise errors.RemoteDown("could not connect")
+        return Refused({"": "no"}) if "title" in write.fields else applied(write)
+
+    (receipt,) = deliver.carry_out([create(1, last="Last", title="x")], desk(Fake(judge))).values()
+    assert receipt.crm_id == 8001
+    assert receipt.refused == {"title": "no"}
 
 
 def test_a_new_record_that_nothing_helps_fails_with_the_words() -> None:

@@ -29,12 +29,16 @@ UNCERTAIN_WAIT_S = 10.0
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One write. ``key`` is whose change it is; ``vital`` are fields that must get through whatever else is refused."""
+    """One write. ``key`` is whose change it is; ``vital`` are fields that must get through whatever else is refused.
+
+    ``suspected`` are fields of a new record that were left out on a guess, for its refusal named none.
+    """
 
     key: int
     write: Write
     error_field: str | None = None
     vital: frozenset[str] = frozenset()
+    suspected: Dict[str, Value] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +106,8 @@ def _taken(
     doubtful: list[tuple[Job, Outcome]] = []
     for job, outcome in zip(jobs, outcomes, strict=True):
         if isinstance(outcome, Applied):
-            receipts[job.key] = _applied(job, outcome, refused.get(job.key, {}))
+            made = _applied(job, outcome, refused.get(job.key, {}))
+            receipts[job.key] = _acquitted(job, made, desk) if job.suspected else made
         else:
             doubtful.append((job, outcome))
     try:
@@ -113,7 +118,7 @@ def _taken(
     for job, outcome in doubtful:
         receipt = _settled(job, outcome, checked.get(job.key), refused.get(job.key, {}))
         if receipt is None and _is_unnamed(job, outcome):
-            receipt = _field_by_field(job, desk)
+            receipt = _field_by_field(job, desk, refused.get(job.key, {}))
         if receipt is not None:
             receipts[job.key] = receipt
         else:
@@ -136,6 +141,18 @@ def _send(jobs: Sequence[Job], desk: Desk) -> list[Outcome]:
 def _applied(job: Job, outcome: Applied, refused: Dict[str, str]) -> Receipt:
     made_of_it = {name: value for name, value in outcome.fields.items() if name in job.write.fields}
     return Receipt(job.key, outcome.id, outcome.version, {**job.write.fields, **made_of_it}, _words(refused))
+
+
+def _acquitted(job: Job, made: Receipt, desk: Desk) -> Receipt:
+    """Send what a new record was made without on a guess, now that it can be updated: what is refused shows by trying."""
+    blank = {job.error_field: None} if job.error_field else {}
+    write = Write(made.crm_id or 0, made.version or 0, {**blank, **job.suspected})
+    earlier = {name: words for name, words in made.refused.items() if name not in job.suspected}
+    try:
+        tried = _field_by_field(replace(job, write=write), desk, earlier)
+    except errors.OutbookError:
+        return made
+    return replace(tried, fields={**made.fields, **tried.fields}) if tried.applied else made
 
 
 def _words(refused: Dict[str, str]) -> dict[str, str]:
@@ -208,8 +225,11 @@ def _without_refused(job: Job, outcome: Outcome, refused: dict[int, dict[str, st
         return job
     named = {name: words for name, words in outcome.errors.items() if name in job.write.fields}
     known = refused.setdefault(job.key, {})
+    suspected = dict(job.suspected)
     if not named:
-        named = _suspects(job, " ".join(outcome.errors.values()), known)
+        spoken = " ".join(outcome.errors.values())
+        named = _suspects(job, spoken, known)
+        suspected |= {name: job.write.fields[name] for name in named if name.lower() not in spoken.lower()}
     for name, words in named.items():
         known[name] = "" if desk.lacks(name) else words
     fields = {name: value for name, value in job.write.fields.items() if name not in known}
@@ -217,7 +237,7 @@ def _without_refused(job: Job, outcome: Outcome, refused: dict[int, dict[str, st
     if told and job.error_field and job.error_field not in known:
         fields[job.error_field] = told
     reference = None if desk.reference in known else job.write.reference
-    return replace(job, write=replace(job.write, fields=fields, reference=reference))
+    return replace(job, write=replace(job.write, fields=fields, reference=reference), suspected=suspected)
 
 
 def _is_unnamed(job: Job, outcome: Outcome) -> bool:
@@ -228,11 +248,14 @@ def _is_unnamed(job: Job, outcome: Outcome) -> bool:
     return not any(name in outcome.errors or name.lower() in spoken for name in job.write.fields)
 
 
-def _field_by_field(job: Job, desk: Desk) -> Receipt:
-    """Send one field at a time, the vital ones first: what the vendor would not name is found by trying."""
+def _field_by_field(job: Job, desk: Desk, earlier: Dict[str, str]) -> Receipt:
+    """Send one field at a time, the vital ones first: what the vendor would not name is found by trying.
+
+    ``earlier`` are the words about fields that were refused by name before.
+    """
     version = job.write.version
     written: dict[str, Value] = {}
-    refused: dict[str, str] = {}
+    refused = dict(earlier)
     waiting = sorted(job.write.fields, key=lambda name: (name == job.error_field, name not in job.vital))
     if job.error_field and job.error_field not in waiting:
         waiting.append(job.error_field)
