@@ -82,6 +82,8 @@ def _states(db: sa.Connection, moved: Sequence[Moved], *, mapping: Mapping, name
     urgent: set[int] = set()
     latches: list[tuple[Name, str]] = []
     stepped: list[int] = []
+    riddles = [one.after.ref for one in moved if one.before and one.before.relations.get("prospect") is None]
+    outbox.lift(db, [f"unreadable:{ref}" for ref in riddles], now)
     lifted = liftings.load(db, states=[one.after.ref.id for one in moved if _says_opted_out(one.after, mapping)])
     for one in moved:
         state, prospect_id = one.after, one.after.relations.get("prospect")
