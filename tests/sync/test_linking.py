@@ -8,7 +8,7 @@ from tests.sync.scene import Scene
 from worker.core.records import Kind
 from worker.store import links, outbox
 from worker.sync import linking
-from worker.sync.linking import Pair, Unlinkable
+from worker.sync.linking import Linked, Pair, Unlinkable
 
 
 def twins(scene: Scene, prospect: int = 5) -> list[int]:
@@ -33,17 +33,22 @@ def linked(scene: Scene) -> dict[int, int]:
         return {pid: one.crm_id for pid, one in links.load(db, Kind.PROSPECT, range(100)).items() if not one.gone}
 
 
+def decide(scene: Scene, *pairs: Pair) -> list[Linked]:
+    """Link pairs as the command does."""
+    return linking.link(scene.applier(), pairs, sleep=scene.later)
+
+
 def refusals(scene: Scene, *pairs: Pair) -> list[tuple[int, str]]:
     """Return why pairs cannot be linked."""
     with pytest.raises(Unlinkable) as refused:
-        linking.link(scene.applier(), pairs)
+        decide(scene, *pairs)
     return [(one.line, one.words) for one in refused.value.problems]
 
 
 def test_a_decided_match_is_written_at_the_next_pass(scene: Scene) -> None:
     """The chosen person gets the prospect's id and state, a blank is filled, the other one is left alone."""
     chosen, other = twins(scene)
-    (told,) = linking.link(scene.applier(), [Pair(5, chosen)])
+    (told,) = decide(scene, Pair(5, chosen))
     assert (told.pair, told.already) == (Pair(5, chosen), False)
     assert entries(scene) == []
     report = scene.sync()
@@ -60,7 +65,7 @@ def test_differing_values_stay_at_first_sight(scene: Scene) -> None:
     email = {"main_location[email]": "p5@people.example"}
     first, _ = (scene.person(person_first_name=name, **email) for name in ("Adelaide", "Adele"))
     scene.sync()
-    linking.link(scene.applier(), [Pair(5, first)])
+    decide(scene, Pair(5, first))
     scene.sync()
     assert scene.of(5)["person_first_name"] == "Adelaide"
     assert scene.of_outreach("prospect", 5)["firstName"] == "Ada"
@@ -69,9 +74,9 @@ def test_differing_values_stay_at_first_sight(scene: Scene) -> None:
 def test_deciding_twice_changes_nothing(scene: Scene) -> None:
     """The second time says that they are linked already, and the pass after it writes nothing."""
     chosen, _ = twins(scene)
-    linking.link(scene.applier(), [Pair(5, chosen)])
+    decide(scene, Pair(5, chosen))
     scene.sync()
-    (told,) = linking.link(scene.applier(), [Pair(5, chosen)])
+    (told,) = decide(scene, Pair(5, chosen))
     assert told.already
     quiet = scene.sync()
     assert (quiet.tally.updated, quiet.converged, linked(scene)) == (0, True, {5: chosen})
@@ -112,7 +117,7 @@ def test_who_was_never_polled_is_looked_up(scene: Scene) -> None:
     scene.sync()
     scene.prospect(5, 1)
     person = scene.person(person_first_name="Bo")
-    linking.link(scene.applier(), [Pair(5, person)])
+    decide(scene, Pair(5, person))
     assert scene.sync().converged
     assert scene.of(5)["id"] == person
     assert len(scene.people()) == 1
@@ -136,7 +141,7 @@ def test_a_link_to_somebody_deleted_gives_way(scene: Scene) -> None:
     scene.edit_crm(op="delete", type="person", id=scene.of(5)["id"])
     scene.poll(Kind.PERSON)
     successor = scene.person(person_first_name="Bo")
-    linking.link(scene.applier(), [Pair(5, successor)])
+    decide(scene, Pair(5, successor))
     report = scene.sync()
     assert (report.tally.recreated, report.tally.created, report.converged) == (0, 0, True)
     assert scene.of(5)["id"] == successor
@@ -150,10 +155,21 @@ def test_an_opt_out_crosses_a_new_link(scene: Scene) -> None:
     scene.person(person_first_name="Ida", **{"main_location[email]": "p5@people.example"})
     scene.sync()
     assert not scene.of_outreach("prospect", 5).get("emailOptedOut")
-    linking.link(scene.applier(), [Pair(5, person)])
+    decide(scene, Pair(5, person))
     scene.sync()
     assert scene.of_outreach("prospect", 5)["emailOptedOut"] is True
     assert scene.of(5)["cf_person_sequence_state"] == "Opted Out"
+
+
+def test_what_another_has_in_hand_is_waited_for(scene: Scene) -> None:
+    """A worker just planned to create somebody for the prospect: its lease is waited for, for its plan would undo ours."""
+    chosen, _ = twins(scene)
+    with scene.store.write() as db:
+        outbox.open_changes(db, Kind.PROSPECT, [5], lane=outbox.Lane.EDIT, now=scene.now())
+        outbox.claim(db, Kind.PROSPECT, now=scene.now())
+    before = scene.now()
+    decide(scene, Pair(5, chosen))
+    assert 14 < (scene.now() - before).total_seconds() < 20
 
 
 @pytest.mark.parametrize(

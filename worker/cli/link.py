@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+import time
 from pathlib import Path
 
 import typer
@@ -31,7 +32,7 @@ def link(
     try:
         pairs = _pairs(source) if source else [linking.Pair(prospect or 0, person or 0)]
         with bootstrap.runtime(settings) as runtime:
-            linked = linking.link(runtime.applier(), pairs)
+            linked = linking.link(runtime.applier(), pairs, sleep=time.sleep)
     except linking.Unlinkable as error:
         _leave([f"{source}:{one.line}: {one.words}" if one.line else one.words for one in error.problems])
     if as_json:

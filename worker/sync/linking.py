@@ -4,21 +4,26 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
+from worker.core import errors
 from worker.core.records import Kind, Link, System
-from worker.store import links, mirror, outbox
+from worker.store import backlog, links, mirror, outbox
 from worker.store.links import Written
 from worker.store.outbox import Lane
 from worker.sync import gather, identify, notice, receipts, streams
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     import sqlalchemy as sa
 
     from worker.sync.case import Applier
 
+T = TypeVar("T")
+PATIENCE_S = 30.0
+"""How long a decision waits for what another process has in hand; a dead one's leases run out within seconds."""
+BUSY_S = 0.25
 _LINE = re.compile(r"(?:prospect:)?(?P<prospect>\d{1,18})\s*[,;\s]\s*(?:person:)?(?P<person>\d{1,18})")
 _HEADING = re.compile(r"prospect[\w ]*[,;\s]\s*person[\w ]*", re.IGNORECASE)
 
@@ -95,21 +100,43 @@ def _contradictions(pairs: Iterable[Pair]) -> list[Problem]:
     return problems
 
 
-def link(on: Applier, pairs: Sequence[Pair]) -> list[Linked]:
+def when_free(
+    on: Applier, prospect_ids: Sequence[int], act: Callable[[sa.Connection], T], *, sleep: Callable[[float], None]
+) -> T:
+    """Act in one transaction in which nobody works on these prospects: a plan made before it would undo it afterwards.
+
+    Raise :class:`errors.StaleVersion` if somebody goes on doing so.
+    """
+    waited = 0.0
+    while True:
+        with on.store.write() as db:
+            busy = backlog.leased(db, Kind.PROSPECT, prospect_ids, on.now())
+            if not busy:
+                return act(db)
+        if waited >= PATIENCE_S:
+            raise errors.StaleVersion(f"another process is working on prospect {min(busy)}; try again")
+        sleep(BUSY_S)
+        waited += BUSY_S
+
+
+def link(on: Applier, pairs: Sequence[Pair], *, sleep: Callable[[float], None]) -> list[Linked]:
     """Link pairs, all or none; raise Unlinkable with every reason against it, with nothing done.
 
     What either side lacks is filled when the pair is next looked at, as at any first sight.
     """
     wanted = list({(pair.prospect, pair.person): pair for pair in pairs}.values())
     _fetch(on, wanted)
-    with on.store.write() as db:
-        problems = _missing(db, wanted) + _taken(db, wanted) + _contradictions(wanted)
-        if problems:
-            raise Unlinkable(problems)
-        known = links.load(db, Kind.PROSPECT, [pair.prospect for pair in wanted])
-        told = [Linked(pair, already=_joins(known.get(pair.prospect), pair)) for pair in wanted]
-        _join(db, on, [one.pair for one in told if not one.already])
-        _let_go(db, on, wanted)
+    return when_free(on, [pair.prospect for pair in wanted], lambda db: _decide(db, on, wanted), sleep=sleep)
+
+
+def _decide(db: sa.Connection, on: Applier, pairs: Sequence[Pair]) -> list[Linked]:
+    problems = _missing(db, pairs) + _taken(db, pairs) + _contradictions(pairs)
+    if problems:
+        raise Unlinkable(problems)
+    known = links.load(db, Kind.PROSPECT, [pair.prospect for pair in pairs])
+    told = [Linked(pair, already=_joins(known.get(pair.prospect), pair)) for pair in pairs]
+    _join(db, on, [one.pair for one in told if not one.already])
+    _let_go(db, on, pairs)
     return told
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from worker.core import consent, errors, plan, transforms
+from worker.core import consent, plan, transforms
 from worker.core.consent import Lifted, Source
 from worker.core.mapping import PERSON_ADDRESSES, Computed
 from worker.core.records import Kind, System
@@ -33,8 +33,6 @@ if TYPE_CHECKING:
     from worker.store.links import Name
     from worker.sync.case import Applier, Pilot
 
-PATIENCE_S = 30.0
-BUSY_S = 0.25
 ROUNDS = 8
 """How often one batch is delivered again, for edits that overtake it."""
 
@@ -168,17 +166,8 @@ def opt_in(on: Applier, chosen: Chosen, *, reason: str, sleep: Callable[[float],
 
     A vendor's fault is raised with the decision kept: the next pass, or the same command again, finishes it.
     """
-    waited = 0.0
-    while True:
-        with on.store.write() as db:
-            busy = backlog.leased(db, Kind.PROSPECT, [one.prospect for one in chosen.people if one.prospect], on.now())
-            if not busy:
-                due, forgotten = _lift(db, on, chosen, reason)
-                break
-        if waited >= PATIENCE_S:
-            raise errors.StaleVersion(f"another process is working on prospect {min(busy)}; try again")
-        sleep(BUSY_S)
-        waited += BUSY_S
+    pids = [one.prospect for one in chosen.people if one.prospect is not None]
+    due, forgotten = linking.when_free(on, pids, lambda db: _lift(db, on, chosen, reason), sleep=sleep)
     _deliver(on, sorted({one.prospect for one in due if one.prospect is not None}))
     _untick(on, [one.person for one in due if one.prospect is None and one.person is not None])
     outcomes = [Outcome(one, unchanged=True) for one in chosen.people if one not in due]
