@@ -189,5 +189,6 @@ def summary(lines: Iterable[Judged], labels: Mapping[Label, str]) -> str:
     for line in lines:
         word = labels[line.label] if line.label else line.state.state
         step = f" (step {line.state.step})" if line.state.step is not None else ""
-        written.append(f"{line.state.sequence.name}: {word}{step}")
+        name = " ".join(line.state.sequence.name.splitlines())  # a line break in a name would make two lines of one
+        written.append(f"{name}: {word}{step}")
     return "\n".join(written)
