@@ -1,53 +1,60 @@
-"""When a field's going back and forth is taken for a loop."""
+"""The breaker: a field that goes back and forth is stopped, somebody's work is not."""
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+import itertools
+from datetime import timedelta
 
 import pytest
 
+from tests.core.makers import at
 from worker.core import breaker
 from worker.core.breaker import Turn
 
-NOW = datetime(2026, 11, 20, 9, 0, tzinfo=UTC)
+NOON = at(12)
 
 
-def turns(*pairs: str, every_s: float = 30.0, last: datetime = NOW) -> list[Turn]:
-    """Return writes a while apart, the last one at ``last``; ``AB`` is one that wrote B over A."""
-    first = last - timedelta(seconds=every_s * (len(pairs) - 1))
-    return [Turn(first + timedelta(seconds=every_s * n), *pair) for n, pair in enumerate(pairs)]
+def turns(values: str, *, seconds: int = 30) -> list[Turn]:
+    """Return our writes of one field, half a minute apart, each letter a value, the last one at noon."""
+    first = NOON - timedelta(seconds=seconds * (len(values) - 2))
+    pairs = itertools.pairwise(values)
+    return [Turn(first + timedelta(seconds=seconds * n), old, new) for n, (old, new) in enumerate(pairs)]
 
 
 @pytest.mark.parametrize(
-    "pairs, flips",
+    "values, flips",
     [
-        ([], 0),
-        (["AB"], 0),
-        (["AB", "BC", "CD", "DE", "EF", "FG", "GH"], 0),
-        (["AB", "BA"], 2),
-        (["AB", "BA", "AB", "BA"], 4),
-        (["AB", "BA", "AB", "BA", "AB"], 5),
-        (["AB", "AB", "AB", "AB", "AB"], 5),
-        (["AB", "BC", "CA", "AB", "BC"], 4),
-        (["AA", "AA", "AA", "AA", "AA", "AA"], 0),
+        ("a", 0),
+        ("ab", 0),
+        ("aba", 2),  # the second brings back what the first took away
+        ("abab", 3),
+        ("ababab", 5),
+        ("abcdefgh", 0),  # ever new values are somebody's work
+        ("abca", 2),
+        ("abcabc", 4),
+        ("aaaa", 0),  # nothing moved
     ],
-    ids="none one ever-new back four five put-back in-a-ring nothing-written".split(),
 )
-def test_what_counts_as_a_flip(pairs: list[str], flips: int) -> None:
-    """A write that brings back what was there before, and the one with which that began; ever new values are no flips."""
-    assert breaker.flips(turns(*pairs), NOW) == flips
-    assert breaker.tripped(turns(*pairs), NOW) is (flips > 4)
+def test_how_often_a_field_flips(values: str, flips: int) -> None:
+    """A write that brings an earlier value back is a flip, and so is the one that began it."""
+    assert breaker.flips(turns(values), NOON) == flips
 
 
-def test_only_the_window_counts() -> None:
-    """Five flips are too many within ten minutes, and none of anybody's business over eleven."""
-    back_and_forth = ["AB", "BA", "AB", "BA", "AB"]
-    assert breaker.tripped(turns(*back_and_forth, every_s=150), NOW)
-    assert not breaker.tripped(turns(*back_and_forth, every_s=165), NOW)
-    assert not breaker.tripped(turns(*back_and_forth), NOW + timedelta(minutes=11))
+@pytest.mark.parametrize("values, stops", [("ababa", False), ("ababab", True), ("abcdefghijk", False)])
+def test_when_a_field_is_stopped(values: str, stops: bool) -> None:
+    """Four flips within ten minutes are let through, the fifth is not."""
+    assert breaker.tripped(turns(values), NOON) is stops
 
 
-def test_a_value_is_what_is_compared() -> None:
-    """Null is a value like any other: emptied and filled by turns trips, too."""
-    blank = [Turn(NOW, "A", None), Turn(NOW, None, "A")] * 2 + [Turn(NOW, "A", None)]
-    assert breaker.flips(blank, NOW) == 5
+def test_what_is_long_ago_does_not_count() -> None:
+    """Only the last ten minutes count, their first moment included."""
+    assert breaker.flips(turns("ababab", seconds=120), NOON) == 5
+    assert breaker.flips(turns("ababab", seconds=150), NOON) == 5
+    assert breaker.flips(turns("ababab", seconds=151), NOON) == 4
+    assert not breaker.tripped(turns("ababababab", seconds=300), NOON)
+
+
+def test_a_value_put_back_again_and_again_flips() -> None:
+    """Somebody else takes it away in between: each of our writes is the same, blank over filled as well."""
+    assert breaker.flips([Turn(NOON, "theirs", "ours")] * 5, NOON) == 5
+    assert breaker.flips([Turn(NOON, "theirs", None)] * 5, NOON) == 5

@@ -233,11 +233,12 @@ def _join(db: sa.Connection, on: Applier, pairs: Sequence[Pair]) -> None:
         for pair in pairs
     ]
     links.remember(db, written, now=now, mapping_version=on.mapping.version)
+    outbox.open_changes(db, Kind.PROSPECT, [pair.prospect for pair in pairs], lane=Lane.EDIT, now=now)
     receipts.bring_tasks_along(db, [pair.prospect for pair in pairs], now)
 
 
 def _let_go(db: sa.Connection, on: Applier, pairs: Sequence[Pair]) -> None:
-    """Take away the entries that asked who these are, and have each pair looked at."""
+    """Take away the entries that asked who these are; what hung on them is due again."""
     now = on.now()
     asked = {f"{receipts.AMBIGUOUS}:{Kind.PROSPECT.value}:{pair.prospect}" for pair in pairs}
     asked |= {f"{receipts.AMBIGUOUS}:{Kind.PERSON.value}:{pair.person}" for pair in pairs}
@@ -247,4 +248,3 @@ def _let_go(db: sa.Connection, on: Applier, pairs: Sequence[Pair]) -> None:
         for kind in (receipts.ASK, receipts.UNREADABLE)
     }
     outbox.lift(db, asked, now)
-    outbox.open_changes(db, Kind.PROSPECT, [pair.prospect for pair in pairs], lane=Lane.EDIT, now=now)

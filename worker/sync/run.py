@@ -6,13 +6,13 @@ The foreground's `outbook sync` is this loop; the workers do the same through th
 from __future__ import annotations
 
 import uuid
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from worker.core import errors, plan, wishes
 from worker.core.records import Kind, System
 from worker.store import backlog, cursors, links, meta, outbox, runs
-from worker.sync import apply, brakes, fields, gather, skips, strangers
+from worker.sync import apply, brakes, breakers, fields, gather, skips, strangers
 from worker.sync.poll import poll
 from worker.sync.tally import Tally
 
@@ -283,6 +283,7 @@ def look(on: Applier) -> list[dict[str, Any]]:
         wanted = backlog.due_ids(db, Kind.PERSON, on.now())
         skipped = backlog.due_ids(db, Kind.TASK, on.now())
         held = {row.key.split(":", 1)[1] for kind in (fields.FIELD, fields.LABEL) for row in outbox.holds(db, kind)}
+        stops = breakers.standing(db)
     found = [
         {"person": one, "action": "look up in Outreach", "why": "wanted in the CRM", "crm": [], "outreach": []}
         for one in wanted
@@ -294,7 +295,7 @@ def look(on: Applier) -> list[dict[str, Any]]:
             remotes=on.remotes,
             mapping=on.mapping,
             names=on.names,
-            stopped=frozenset(held),
+            stopped=frozenset(held) | stops.everybody,
             lacking=frozenset(),
             now=on.now(),
             live=False,
@@ -303,7 +304,7 @@ def look(on: Applier) -> list[dict[str, Any]]:
             match = batch.matches.get(prospect_id)
             if match is not None and match.held:
                 continue
-            told = plan.plan_person(view, on.mapping)
+            told = plan.plan_person(replace(view, stopped=view.stopped | stops.of(prospect_id)), on.mapping)
             wish = wishes.wish_of(view.person, on.mapping.actions) if on.mapping.actions else None
             if told.writes_crm or told.outreach or wish:
                 asked = {"wish": wish.action, "sequence": wish.sequence} if wish else {}
