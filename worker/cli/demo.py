@@ -60,12 +60,16 @@ def demo(
     broker = embedded.Broker(data_dir)  # taken first: a second demo must not empty the world of a running one
     settings = _settings(data_dir)
     log_path = settings.data_dir / "demo.log"
-    children = [*_simulators(settings, records), broker.child, *processes.processes(_environment(settings, broker.url))]
+    children = [broker.child, *processes.processes(_environment(settings, broker.url))]
     with log_path.open("w", encoding="utf-8") as log, Stopper() as stopper:
+        vendors = embedded.Supervisor(_simulators(settings, records), out=log)
         supervisor = embedded.Supervisor(children, out=log)
         watch = _Watch(supervisor, stopper)
         try:
             console.print("starting both simulators, the broker, two workers and beat …")
+            vendors.start()
+            with httpx.Client(timeout=30) as http:
+                story.World(settings.outreach.base_url, settings.workbooks.base_url, http).prepare()
             supervisor.start()
             failed = not _play(settings, watch, console)
             if not once:
@@ -74,6 +78,7 @@ def demo(
         finally:
             console.print("stopping …")
             supervisor.stop()
+            vendors.stop()
             broker.close()
     if stopper.wanted():
         raise typer.Exit(stopper.exit_code)
@@ -93,9 +98,13 @@ def _settings(base: Path) -> config.Settings:
     """Return settings for an empty store: the simulators start anew each time, too."""
     for old in base.glob("outbook.*"):
         old.unlink()
+    default = config.shipped_mapping().read_text(encoding="utf-8")
+    mapping = base / "mapping.yaml"  # the default one, with people in the CRM allowed to ask for sequence actions
+    mapping.write_text(default.replace("  enabled: false", "  enabled: true", 1), encoding="utf-8")
     environ = {
         **CREDENTIALS,
         "OUTBOOK_DATA_DIR": str(base),
+        "OUTBOOK_MAPPING": str(mapping),
         "OUTBOOK_OUTREACH__BASE_URL": f"http://127.0.0.1:{_free_port()}",
         "OUTBOOK_WORKBOOKS__BASE_URL": f"http://127.0.0.1:{_free_port()}",
     }
@@ -114,6 +123,7 @@ def _environment(settings: config.Settings, broker_url: str) -> dict[str, str]:
     return mine | {
         **CREDENTIALS,
         "OUTBOOK_DATA_DIR": str(settings.data_dir),
+        "OUTBOOK_MAPPING": str(settings.mapping),
         "OUTBOOK_DATABASE_URL": settings.database_url.get_secret_value(),
         "OUTBOOK_OUTREACH__BASE_URL": settings.outreach.base_url,
         "OUTBOOK_WORKBOOKS__BASE_URL": settings.workbooks.base_url,

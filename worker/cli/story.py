@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 BEARER = {"Authorization": "Bearer sim-access"}
 TITLE, MOBILE = "Head of Demonstrations", "+44 7700 900123"
+ACTION, OUTCOME = "cf_person_outreach_action", "cf_person_outreach_outcome"
 THEIRS, OURS = "Title typed in Outreach", "Title typed in Workbooks"
 
 
@@ -40,6 +41,11 @@ class World:
     def edit(self, base: str, document: dict[str, Any]) -> None:
         """Do something on one side, as a user would."""
         self.http.post(f"{base}/_sim/edit", json=document).raise_for_status()
+
+    def prepare(self) -> None:
+        """Give the CRM the three fields by which people ask for sequence actions; the default mapping needs none of them."""
+        for name in (ACTION, "cf_person_outreach_sequence", OUTCOME):
+            self.edit(self.crm, {"op": "add_field", "type": "person", "field": name, "data_type": "string"})
 
     def edit_person(self, prospect_id: int, fields: dict[str, Any]) -> None:
         """Edit the person of a prospect in the CRM."""
@@ -113,7 +119,7 @@ def players(world: World) -> list[Player]:
 
 def script(world: World) -> list[Scene]:
     """Return the scenes, each with a player of its own."""
-    skipper, pauser, leaver, ghost, renamed, called, disputed, silenced = players(world)[:8]
+    skipper, pauser, leaver, ghost, renamed, called, disputed, silenced, asked = players(world)[:9]
     return [
         Scene(
             "paused in Outreach",
@@ -181,6 +187,16 @@ def script(world: World) -> list[Scene]:
                 world.person(silenced.prospect).get("cf_person_sequence_state"),
             ],
             [True, "Opted Out"],
+        ),
+        Scene(
+            "Pause chosen in Workbooks",
+            "Outreach: paused; state, blank",
+            lambda: world.edit_person(asked.prospect, {ACTION: "Pause"}),
+            lambda: [
+                world.of_outreach(f"sequenceStates/{asked.state}")["attributes"]["state"],
+                *_pick(world.person(asked.prospect), "cf_person_sequence_state", ACTION),
+            ],
+            ["paused", "Active – Paused", None],
         ),
     ]
 
