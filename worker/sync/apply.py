@@ -18,7 +18,7 @@ from worker.core.records import Kind, System
 from worker.remote.workbooks import Write
 from worker.store import cursors, mirror, outbox
 from worker.store.outbox import Lane
-from worker.sync import brakes, breakers, deliver, fields, gather, identify, poison, receipts, streams, wishes
+from worker.sync import brakes, breakers, deliver, fields, gather, identify, poison, receipts, refusals, streams, wishes
 from worker.sync.case import Case, kept_alive
 from worker.sync.deliver import Desk, Job, Receipt
 from worker.sync.tally import Tally
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from worker.core.mapping import Mapping
     from worker.core.plan import PersonView
+    from worker.core.records import Value
     from worker.store.outbox import Change
     from worker.sync.case import Applier
     from worker.sync.gather import Batch
@@ -99,10 +100,12 @@ def _work(
         brakes.hold_back(db, on, cases, batch)
         ours = {c.id for c in outbox.intend(db, [(case.change, _intent(case)) for case in cases], on.now())}
     cases = [case for case in cases if case.change.id in ours]
-    _write_crm(on, cases, batch, lacking=lacking)
+    desk = _desk(on, lacking)
+    _write_crm(on, cases, batch, desk)
     for case in cases:
         if case.plan.outreach:
             _write_outreach(on, case)
+    refusals.tell(on, cases, desk)
     tally = Tally(claimed=len(changes), outreach_actions=answered.actions)
     with on.store.write() as db:
         wishes.close(db, on, cases)
@@ -198,18 +201,19 @@ def _intent(case: Case) -> dict[str, object]:
     return {"crm": case.plan.action.value if case.plan.writes_crm else None, "outreach": sorted(case.plan.outreach)}
 
 
-def _write_crm(on: Applier, cases: Sequence[Case], batch: Batch, *, lacking: frozenset[str]) -> None:
-    jobs = [job for case in cases if case.plan.writes_crm and (job := _job(case, on.mapping)) is not None]
-    strays = _opt_outs_of_candidates(on, cases, batch)
-    if not jobs and not strays:
-        return
-    desk = Desk(
+def _desk(on: Applier, lacking: frozenset[str]) -> Desk:
+    return Desk(
         crm=on.remotes.crm,
         kind=Kind.PERSON,
         reference=on.mapping.reference,
         columns=streams.columns(Kind.PERSON, on.mapping, lacking),
         lacks=Lacks(on),
     )
+
+
+def _write_crm(on: Applier, cases: Sequence[Case], batch: Batch, desk: Desk) -> None:
+    jobs = [job for case in cases if case.plan.writes_crm and (job := _job(case, on.mapping)) is not None]
+    strays = _opt_outs_of_candidates(on, cases, batch)
     told = deliver.carry_out(jobs, desk)
     for case in cases:
         case.receipt = told.get(case.view.prospect_id)
@@ -253,6 +257,7 @@ def _job(case: Case, mapping: Mapping) -> Job | None:
         vital |= {line.crm for line in mapping.copied if line.outreach in {"firstName", "lastName", "emails[0]"}}
     person = case.view.person
     updating = case.plan.action is Action.UPDATE and person is not None
+    bare = {} if updating else _least(case, mapping)
     write = Write(
         id=person.ref.id if updating and person else 0,
         version=(person.version or 0) if updating and person else 0,
@@ -260,7 +265,18 @@ def _job(case: Case, mapping: Mapping) -> Job | None:
         reference=None if updating or mapping.reference in case.view.stopped else str(case.view.prospect_id),
     )
     error_field = error.crm if error and error.crm not in case.view.stopped else None
-    return Job(case.view.prospect_id, write, error_field, frozenset(vital))
+    return Job(case.view.prospect_id, write, error_field, frozenset(vital), bare=bare)
+
+
+def _least(case: Case, mapping: Mapping) -> dict[str, Value]:
+    """Return the least that makes a person: the address, which is the name too, and No Email."""
+    by_path = {line.outreach: line.crm for line in mapping.copied}
+    flag, email = mapping.field_of(Computed.OPTED_OUT), by_path.get("emails[0]", "")
+    planned, name = case.plan.crm, by_path.get("lastName") or by_path.get("firstName") or "name"
+    if email not in planned or name in case.view.stopped:
+        return {}
+    kept = {email, flag.crm if flag else email, mapping.reference}
+    return {**{one: value for one, value in planned.items() if one in kept}, name: planned[email]}
 
 
 def _opt_outs_of_candidates(on: Applier, cases: Sequence[Case], batch: Batch) -> list[tuple[Job, list[Case]]]:

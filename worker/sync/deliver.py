@@ -31,7 +31,8 @@ UNCERTAIN_WAIT_S = 10.0
 class Job:
     """One write. ``key`` is whose change it is; ``vital`` are fields that must get through whatever else is refused.
 
-    ``suspected`` are fields of a new record that were left out on a guess, for its refusal named none.
+    ``suspected`` are fields of a new record that were left out on a guess, for its refusal named none; ``bare`` is the
+    least that makes one, for when even its vital fields are refused so.
     """
 
     key: int
@@ -39,6 +40,7 @@ class Job:
     error_field: str | None = None
     vital: frozenset[str] = frozenset()
     suspected: Dict[str, Value] = field(default_factory=dict)
+    bare: Dict[str, Value] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,6 +231,8 @@ def _without_refused(job: Job, outcome: Outcome, refused: dict[int, dict[str, st
     if not named:
         spoken = " ".join(outcome.errors.values())
         named = _suspects(job, spoken, known)
+        if not named and job.bare:
+            return _stripped(job, {**known, "": spoken})
         suspected |= {name: job.write.fields[name] for name in named if name.lower() not in spoken.lower()}
     for name, words in named.items():
         known[name] = "" if desk.lacks(name) else words
@@ -238,6 +242,15 @@ def _without_refused(job: Job, outcome: Outcome, refused: dict[int, dict[str, st
         fields[job.error_field] = told
     reference = None if desk.reference in known else job.write.reference
     return replace(job, write=replace(job.write, fields=fields, reference=reference), suspected=suspected)
+
+
+def _stripped(job: Job, known: Dict[str, str]) -> Job:
+    """Return the job of a new record with the least that makes one; what this leaves out is tried afterwards."""
+    told = "; ".join(f"{name}: {words}" if name else words for name, words in known.items() if words)
+    words = {job.error_field: told} if job.error_field else {}
+    left_out = {n: v for n, v in job.write.fields.items() if n != job.error_field and job.bare.get(n) != v}
+    write = replace(job.write, fields={**job.bare, **words})
+    return replace(job, write=write, suspected={**job.suspected, **left_out}, bare={})
 
 
 def _is_unnamed(job: Job, outcome: Outcome) -> bool:

@@ -13,7 +13,7 @@ from worker.core.records import Kind, Link, Ref, Snapshot, System
 from worker.store import liftings, links, mirror, outbox
 from worker.store.links import Written
 from worker.store.outbox import Lane, Standing
-from worker.sync import streams
+from worker.sync import refusals, streams
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -144,6 +144,7 @@ def _link(case: Case, mapping: Mapping, person: Snapshot | None, prospect: Snaps
         outreach=prospect.fields if prospect else None,
         unwritten=case.unwritten | _left_out(case),
     )
+    shadow = refusals.with_stand_ins(shadow, receipt)
     version = receipt.version if receipt and delivered else view.link.written_version if view.link else None
     return Link(view.prospect_id, person.ref.id, shadow, version, gone=prospect is None)
 
