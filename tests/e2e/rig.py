@@ -73,11 +73,15 @@ class Switch:
     def __init__(self) -> None:
         self.app: ControlApp | None = None
         self.hooks: list[Hook] = []
+        self.page_size: int | None = None
         self._lock = threading.Lock()
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Answer:
         body = environ["wsgi.input"].read()
         environ["wsgi.input"] = io.BytesIO(body)
+        if self.page_size is not None:  # asked for a thousand, a page holds as many as the test wants
+            short = f"page%5Bsize%5D={self.page_size}"
+            environ["QUERY_STRING"] = re.sub(r"page(\[|%5B)size(\]|%5D)=\d+", short, environ["QUERY_STRING"])
         query = environ.get("QUERY_STRING", "")
         call = Call(environ["REQUEST_METHOD"], environ["PATH_INFO"], query, body.decode())
         with self._lock:
@@ -295,6 +299,7 @@ def servers() -> Iterator[Servers]:
 def stage(servers: Servers, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Stage]:
     """An Outreach with two sequences and nobody in it, an empty CRM, an empty store."""
     servers.outreach.hooks, servers.crm.hooks = [], []
+    servers.outreach.page_size = None
     built = Stage(servers, tmp_path, monkeypatch, outreach.build(records=0), workbooks.build(records=0))
     built.environ = {
         "OUTBOOK_OUTREACH__BASE_URL": servers.outreach_url,
