@@ -141,7 +141,7 @@ def _link(case: Case, mapping: Mapping, person: Snapshot | None, prospect: Snaps
         mapping,
         replace(case.plan, values={**case.plan.values, **_told(case, sent)}),
         crm=person.fields,
-        outreach=prospect.fields if prospect else None,
+        outreach=_held_by_outreach(case, prospect) if prospect else None,
         unwritten=case.unwritten | _left_out(case),
     )
     shadow = refusals.with_stand_ins(shadow, receipt)
@@ -154,6 +154,17 @@ def _left_out(case: Case) -> frozenset[str]:
     if case.receipt is None or not case.receipt.applied:
         return frozenset()
     return frozenset(set(case.plan.crm) - set(case.receipt.fields)) | frozenset(case.receipt.refused)
+
+
+def _held_by_outreach(case: Case, prospect: Snapshot) -> dict[str, Value]:
+    """Return what Outreach held when both sides agreed: what the plan saw, and the reply where something was written.
+
+    What else a reply shows is an edit by hand that no poll has brought yet: it still has to travel.
+    """
+    if case.prospect is None or case.view.prospect is None:
+        return dict(prospect.fields)
+    written = {name: value for name, value in prospect.fields.items() if name in case.plan.outreach}
+    return {**case.view.prospect.fields, **written}
 
 
 def _told(case: Case, sent: dict[str, Value]) -> dict[str, Value]:
