@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import httpx
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 BEARER = {"Authorization": "Bearer sim-access"}
 TITLE, MOBILE = "Head of Demonstrations", "+44 7700 900123"
@@ -119,7 +119,12 @@ def players(world: World) -> list[Player]:
 
 def script(world: World) -> list[Scene]:
     """Return the scenes, each with a player of its own."""
-    skipper, pauser, leaver, ghost, renamed, called, disputed, silenced, asked = players(world)[:9]
+    cast = iter(players(world))
+    return [*_of_outreach(world, cast), *_of_the_crm(world, cast), *_of_both(world, cast)]
+
+
+def _of_outreach(world: World, cast: Iterator[Player]) -> list[Scene]:
+    skipper, pauser, leaver, renamed = (next(cast) for _ in range(4))
     return [
         Scene(
             "paused in Outreach",
@@ -143,15 +148,6 @@ def script(world: World) -> list[Scene]:
             ["Cancelled"],
         ),
         Scene(
-            "person deleted in Workbooks",
-            "Workbooks: back, once",
-            lambda: world.edit(world.crm, {"op": "delete", "type": "person", "id": world.person(ghost.prospect)["id"]}),
-            lambda: [
-                one["is_deleted"] for one in world.people() if one.get("cf_person_outreach_id") == str(ghost.prospect)
-            ],
-            [True, False],
-        ),
-        Scene(
             "job title edited in Outreach",
             "Workbooks: job title",
             lambda: world.edit(
@@ -161,6 +157,21 @@ def script(world: World) -> list[Scene]:
             lambda: world.person(renamed.prospect).get("person_job_title"),
             TITLE,
         ),
+    ]
+
+
+def _of_the_crm(world: World, cast: Iterator[Player]) -> list[Scene]:
+    ghost, called = next(cast), next(cast)
+    return [
+        Scene(
+            "person deleted in Workbooks",
+            "Workbooks: back, once",
+            lambda: world.edit(world.crm, {"op": "delete", "type": "person", "id": world.person(ghost.prospect)["id"]}),
+            lambda: [
+                one["is_deleted"] for one in world.people() if one.get("cf_person_outreach_id") == str(ghost.prospect)
+            ],
+            [True, False],
+        ),
         Scene(
             "mobile edited in Workbooks",
             "Outreach: mobile phone",
@@ -168,6 +179,12 @@ def script(world: World) -> list[Scene]:
             lambda: world.of_outreach(f"prospects/{called.prospect}")["attributes"]["mobilePhones"][:1],
             [MOBILE],
         ),
+    ]
+
+
+def _of_both(world: World, cast: Iterator[Player]) -> list[Scene]:
+    disputed, silenced, asked = (next(cast) for _ in range(3))
+    return [
         Scene(
             "job title edited on both sides",
             "both: that of Workbooks",
