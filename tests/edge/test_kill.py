@@ -63,7 +63,7 @@ MOMENTS = [
 def test_killed_in_the_first_pass_it_goes_on(
     stage: Stage, _what: str, side: str, when: Callable[[object], bool]
 ) -> None:
-    """kill -9 at that very moment, then a pass again: it converges, nobody is lost, nobody doubled."""
+    """Kill -9 at that very moment, then a pass again: it converges, nobody is lost, nobody doubled."""
     made = _populate(stage)
     victim: list[subprocess.Popen[str]] = []
     switch = stage.servers.outreach if side == "outreach" else stage.servers.crm

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
+from tests.sync.asking import outreach_writes, settles
 from tests.sync.conftest import MakeScene
 from tests.sync.scene import Call, Scene, fault
-from tests.sync.asking import outreach_writes, settles
 from worker.store import outbox
 from worker.sync.case import Permit
 
