@@ -348,6 +348,8 @@ def hanging(db: sa.Connection, kind: Kind, keys: Sequence[str]) -> list[int]:
 def lift(db: sa.Connection, keys: Iterable[str], now: datetime) -> int:
     """Take entries away and make what hung on them due; return how many records that is."""
     wanted = list(keys)
+    if not wanted:
+        return 0
     freed = sa.update(CHANGE).where(CHANGE.c.hold_key.in_(wanted), CHANGE.c.state == Standing.HELD)
     count = db.execute(freed.values(state=Standing.DUE.value, next_at=now, hold_key=None)).rowcount
     db.execute(sa.delete(HOLD).where(HOLD.c.key.in_(wanted)))
