@@ -187,9 +187,7 @@ def _settled(job: Job, outcome: Outcome, seen: Snapshot | None, refused: Dict[st
         return Receipt(job.key, trouble=errors.StaleVersion("deleted in the CRM", system=System.CRM), fresh=seen)
     if seen.version != job.write.version:
         if not isinstance(outcome, Refused) and _holds(seen, job.write.fields):
-            return Receipt(
-                job.key, seen.ref.id, seen.version, {**job.write.fields, **_kept(seen, job)}, _words(refused)
-            )
+            return _found(job, seen, refused, ours=job.write.version + 1)
         return Receipt(job.key, trouble=errors.StaleVersion("saved by somebody else", system=System.CRM), fresh=seen)
     if isinstance(outcome, Stale):
         return Receipt(job.key, trouble=errors.StaleVersion(outcome.words, system=System.CRM), fresh=seen)
@@ -198,12 +196,22 @@ def _settled(job: Job, outcome: Outcome, seen: Snapshot | None, refused: Dict[st
 
 def _settled_create(job: Job, outcome: Outcome, seen: Snapshot | None, refused: Dict[str, str]) -> Receipt | None:
     if seen is not None:
-        return Receipt(job.key, seen.ref.id, seen.version, {**job.write.fields, **_kept(seen, job)}, _words(refused))
+        return _found(job, seen, refused, ours=0)
     if isinstance(outcome, Refused):
         return None
     words = "the CRM did not confirm a new record, and it is not to be found"
     trouble = errors.Throttled(words, retry_after_s=UNCERTAIN_WAIT_S, system=System.CRM)
     return Receipt(job.key, trouble=trouble)
+
+
+def _found(job: Job, seen: Snapshot, refused: Dict[str, str], *, ours: int) -> Receipt:
+    """Return the receipt of a write that was found done. ``ours`` is the version it made (facts, workbooks-api 4).
+
+    At a later one somebody has saved since: what is there now is theirs, and the next poll brings it.
+    """
+    if seen.version != ours:
+        return Receipt(job.key, seen.ref.id, None, dict(job.write.fields), _words(refused))
+    return Receipt(job.key, seen.ref.id, seen.version, {**job.write.fields, **_kept(seen, job)}, _words(refused))
 
 
 def _kept(seen: Snapshot, job: Job) -> dict[str, Value]:
