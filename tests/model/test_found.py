@@ -10,6 +10,7 @@ import pytest
 from tests.model import stage as stages
 from tests.model.ledger import LEFT, RIGHT
 from tests.model.machine import Machine
+from tests.sync.scene import Killed, Life
 from worker.core.records import System
 
 
@@ -32,3 +33,38 @@ def test_an_edit_that_a_reply_shows_first_still_travels(machine: Machine) -> Non
     machine.sync(wait_s=5)
     machine.settle()
     assert stages.held_by_crm(machine.stage.living()[person], "first") == "Bea"
+
+
+def test_an_edit_after_a_write_whose_reply_was_lost_still_travels(machine: Machine) -> None:
+    """What somebody saves in the CRM between our write and the look at what became of it is no echo of ours."""
+    machine.begin(known=False, more=0)
+    machine.settle()
+    person = machine.stage.links()[1]
+    machine.model.edit(LEFT, 1, "title", "Clerk")
+    machine.breaks(after=0, which=("crm", {"kind": "lost_reply", "op": "write"}))
+
+    calls = machine.stage.wire.calls
+    calls.clear()
+    after_the_write = stages.Tripwire(
+        lambda call: any(one.writes for one in calls), 0, lambda: machine.model.edit(RIGHT, person, "last", "Cole")
+    )
+    machine.stage.wire.before.append(after_the_write)
+    machine.sync(wait_s=5)
+    machine.settle()
+    assert stages.held_by_outreach(machine.stage.prospects()[1], "last") == "Cole"
+
+
+def test_a_write_that_nobody_lived_to_see_is_no_edit_of_the_crm(machine: Machine) -> None:
+    """Who dies between a write and its receipt leaves our own value in the CRM: it wins over no later edit in Outreach."""
+    machine.begin(known=False, more=0)
+    machine.settle()
+    person = machine.stage.links()[1]
+    machine.model.edit(LEFT, 1, "title", "Clerk")
+    life = Life()
+    machine.stage.later(5)
+    machine.stage.wire.after.append(lambda call: setattr(life, "dies_at", len(life.points)) if call.writes else None)
+    with pytest.raises(Killed):
+        machine.stage.sync(life)
+    machine.model.edit(LEFT, 1, "title", "Head of Tea")
+    machine.settle()
+    assert stages.held_by_crm(machine.stage.living()[person], "title") == "Head of Tea"

@@ -278,9 +278,16 @@ def settle(db: sa.Connection, changes: Sequence[Change]) -> None:
         _unhook(db, key)
 
 
-def retry(db: sa.Connection, change: Change, *, at: datetime, error: str, counted: bool = True) -> None:
-    """Try again at ``at``; the attempt counts unless the fault was nobody's, such as a stale version."""
+def retry(
+    db: sa.Connection, change: Change, *, at: datetime, error: str, counted: bool = True, doubtful: bool = False
+) -> None:
+    """Try again at ``at``; the attempt counts unless the fault was nobody's, such as a stale version.
+
+    ``doubtful``: what was about to be done may have been done, so the intent stays.
+    """
     values = {**_BLANK, "next_at": at, "error": error, "attempts": change.attempts + int(counted)}
+    if doubtful:
+        del values["intent"]
     db.execute(sa.update(CHANGE).where(_mine(change)).values(**values))
 
 

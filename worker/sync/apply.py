@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 
-from worker.core import errors, plan, transforms
+from worker.core import errors, intents, plan, transforms
 from worker.core.mapping import Computed
 from worker.core.plan import Action
 from worker.core.records import Kind, System
@@ -98,7 +98,7 @@ def _work(
     with on.store.write() as db:
         breakers.heed(db, on, cases)
         brakes.hold_back(db, on, cases, batch)
-        ours = {c.id for c in outbox.intend(db, [(case.change, _intent(case)) for case in cases], on.now())}
+        ours = {c.id for c in outbox.intend(db, [(case.change, _intent(case, on.mapping)) for case in cases], on.now())}
     cases = [case for case in cases if case.change.id in ours]
     desk = _desk(on, lacking)
     _write_crm(on, cases, batch, desk)
@@ -155,7 +155,7 @@ def _would_create(view: PersonView, batch: Batch, mapping: Mapping) -> bool:
 
 
 def _case(on: Applier, change: Change, batch: Batch, answered: Answered, *, primed: bool) -> Case:
-    view = batch.views[change.ref.id]
+    view = intents.landed(batch.views[change.ref.id], change.intent, on.mapping)
     whole = answered.plan(plan.plan_person(view, on.mapping), view.prospect_id)
     permit = on.permit.to(view.prospect_id, view.person, view.prospect)
     if not primed:
@@ -197,8 +197,8 @@ def _set_apart(cases: Sequence[Case]) -> None:
         borne |= addresses
 
 
-def _intent(case: Case) -> dict[str, object]:
-    return {"crm": case.plan.action.value if case.plan.writes_crm else None, "outreach": sorted(case.plan.outreach)}
+def _intent(case: Case, mapping: Mapping) -> dict[str, object]:
+    return intents.of(case.plan, mapping, case.change.intent)
 
 
 def _desk(on: Applier, lacking: frozenset[str]) -> Desk:

@@ -353,5 +353,6 @@ def after_error(db: sa.Connection, on: Applier, change: Change, error: errors.Ou
     if isinstance(fate, errors.DeadLetter):
         return int(outbox.bury(db, change, fate.reason))
     at = fate.at if isinstance(fate, errors.RetryAt) else now
-    outbox.retry(db, change, at=at, error=error.words, counted=not isinstance(fate, errors.Halted))
+    halted, doubtful = isinstance(fate, errors.Halted), isinstance(error, errors.Throttled | errors.RemoteDown)
+    outbox.retry(db, change, at=at, error=error.words, counted=not halted, doubtful=doubtful)
     return 0

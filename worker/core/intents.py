@@ -1,0 +1,73 @@
+"""What was about to be written, and whether it got there although nobody lived to see the reply.
+
+An intent is JSON: ``crm`` and ``outreach`` say what was to be done, ``to_crm`` and ``to_outreach`` the values by CRM field.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from worker.core import transforms
+from worker.core.plan import UNSHADOWED, Action
+from worker.core.records import Link, Shadow
+from worker.core.transforms import ABSENT, Absent
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping as Dict
+
+    from worker.core.mapping import Field, Mapping
+    from worker.core.plan import PersonPlan, PersonView
+    from worker.core.records import Value
+
+NOWHERE = 0
+"""The CRM id in a link that stands for one which the receipt was to make."""
+
+
+def of(plan: PersonPlan, mapping: Mapping, earlier: Dict[str, Any]) -> dict[str, Any]:
+    """Return the intent of a plan. What an ``earlier`` one says about other fields may still be all that is known."""
+    outreach = {line.crm: transforms.read(line.outreach, plan.outreach) for line in mapping.copied if line.outreach}
+    sent = {name: value for name, value in outreach.items() if not isinstance(value, Absent)}
+    return {
+        "crm": plan.action.value if plan.writes_crm else None,
+        "outreach": sorted(plan.outreach),
+        "to_crm": {**earlier.get("to_crm", {}), **(plan.crm if plan.writes_crm else {})},
+        "to_outreach": {**earlier.get("to_outreach", {}), **sent},
+    }
+
+
+def landed(view: PersonView, intent: Dict[str, Any], mapping: Mapping) -> PersonView:
+    """Return the view with what a lost write of ours left on either side taken as agreed: it is nobody's edit.
+
+    Otherwise an edit made on the other side since then would meet our own older value there, and lose to it.
+    """
+    if not intent or view.person is None or view.person.deleted:
+        return view
+    link = view.link or _made(view, intent, mapping)
+    if link is None or link.gone:
+        return view
+    told = ((line.crm, _arrived(view, line, intent)) for line in mapping.fields)
+    arrived = {name: value for name, value in told if not isinstance(value, Absent)}
+    if not arrived:
+        return view
+    shadow = Shadow({**link.shadow.outreach, **arrived}, {**link.shadow.crm, **arrived})
+    return replace(view, link=replace(link, shadow=shadow))
+
+
+def _made(view: PersonView, intent: Dict[str, Any], mapping: Mapping) -> Link | None:
+    """Return a link if the person is the one that was about to be made."""
+    bears = view.person.fields.get(mapping.reference) if view.person else None
+    created = intent.get("crm") in {Action.CREATE.value, Action.RECREATE.value}
+    return Link(view.prospect_id, NOWHERE) if created and str(bears or "") == str(view.prospect_id) else None
+
+
+def _arrived(view: PersonView, line: Field, intent: Dict[str, Any]) -> Value | Absent:
+    """Return the value of a field that was sent to one side and now stands there."""
+    if line.computed in UNSHADOWED:
+        return ABSENT
+    shown = view.person.fields.get(line.crm, ABSENT) if view.person else ABSENT
+    source = transforms.read(line.outreach, view.prospect.fields) if line.outreach and view.prospect else ABSENT
+    for sent, held in ((intent.get("to_crm", {}), shown), (intent.get("to_outreach", {}), source)):
+        if line.crm in sent and transforms.same(line.compare, sent[line.crm], held):
+            return sent[line.crm]  # type: ignore[no-any-return]
+    return ABSENT
