@@ -6,7 +6,6 @@ The simulators are real servers; only time is bent: whoever waits in a foregroun
 from __future__ import annotations
 
 import contextlib
-import functools
 import io
 import json
 import logging
@@ -14,7 +13,6 @@ import os
 import re
 import signal
 import sqlite3
-import ssl
 import subprocess
 import sys
 import threading
@@ -29,14 +27,12 @@ from wsgiref.types import StartResponse, WSGIEnvironment
 
 import pytest
 
-from tests.e2e import worlds
+from tests.e2e import shortcuts, worlds
 from worker import bootstrap, config
 from worker.cli import app as front_door
 from worker.cli import stopper
-from worker.core import mapping_file
 from worker.sim import outreach, server, workbooks
 from worker.sim.control import ControlApp
-from worker.store import database
 
 Answer = Iterable[bytes]
 
@@ -134,6 +130,7 @@ class Stage(worlds.World):
 
     servers: Servers
     directory: Path
+    template: Path
     monkeypatch: pytest.MonkeyPatch
     outreach: ControlApp
     crm: ControlApp
@@ -169,13 +166,11 @@ class Stage(worlds.World):
     def outbook(self, *arguments: str) -> Pass:
         """Run the command in this process, as ``python -m worker`` does, its waits taking no time."""
         out, err = io.StringIO(), io.StringIO()
-        with self.monkeypatch.context() as patch, _loggers_kept(), _handlers_kept(), self._store_kept_open():
+        with self.monkeypatch.context() as patch, _loggers_kept(), _handlers_kept():
             for name, text in self.environ.items():
                 patch.setenv(name, text)
             patch.setattr(sys, "argv", ["outbook", *arguments])
-            patch.setattr(mapping_file, "load", load_mapping)
-            patch.setattr(ssl, "create_default_context", trusted)
-            patch.setattr(database, "connect", connect)
+            shortcuts.take(patch, self.template)
             patch.setattr(bootstrap, "now", self.now)
             waiting = types.SimpleNamespace(sleep=self.later, time=time.time, monotonic=time.monotonic)
             patch.setattr(bootstrap, "time", waiting)
@@ -184,17 +179,6 @@ class Stage(worlds.World):
                 front_door.main()
         code = left.value.code
         return Pass(code if isinstance(code, int) else 0, out.getvalue(), err.getvalue())
-
-    @contextlib.contextmanager
-    def _store_kept_open(self) -> Iterator[None]:
-        """Hold one more connection, so that SQLite does not fold its log away after every transaction: it takes time."""
-        path = Path(self.environ["OUTBOOK_DATA_DIR"]) / "outbook.db"
-        if not path.exists():
-            yield
-            return
-        with contextlib.closing(sqlite3.connect(path)) as db:
-            db.execute("SELECT count(*) FROM sqlite_master").fetchone()
-            yield
 
     def now(self) -> datetime:
         """The time of the foreground pass."""
@@ -250,12 +234,6 @@ class Stage(worlds.World):
 
 
 ROOT = Path(__file__).parents[2]
-load_mapping = functools.lru_cache(maxsize=50)(mapping_file.load)
-"""Reading YAML with places is slow, and most tests read the same one."""
-connect = functools.lru_cache(maxsize=8)(database.connect)
-"""An engine keeps the statements that it has compiled."""
-trusted = functools.lru_cache(maxsize=5)(ssl.create_default_context)
-"""Reading all the world's certificates is slow, and nobody here speaks TLS."""
 
 
 def end_of(process: subprocess.Popen[str], *, within_s: float = 40.0) -> Pass:
@@ -296,11 +274,14 @@ def servers() -> Iterator[Servers]:
 
 
 @pytest.fixture
-def stage(servers: Servers, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Stage]:
+def stage(
+    servers: Servers, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Stage]:
     """An Outreach with two sequences and nobody in it, an empty CRM, an empty store."""
     servers.outreach.hooks, servers.crm.hooks = [], []
     servers.outreach.page_size = None
-    built = Stage(servers, tmp_path, monkeypatch, outreach.build(records=0), workbooks.build(records=0))
+    template = tmp_path_factory.getbasetemp() / "empty-store.db"
+    built = Stage(servers, tmp_path, template, monkeypatch, outreach.build(records=0), workbooks.build(records=0))
     built.environ = {
         "OUTBOOK_OUTREACH__BASE_URL": servers.outreach_url,
         "OUTBOOK_OUTREACH__ACCESS_TOKEN": "sim-access",

@@ -14,7 +14,7 @@ from tests.e2e.worlds import ID, NO_EMAIL, STATE, TITLE
 
 pytestmark = [pytest.mark.processes]
 
-PEOPLE = 130
+PEOPLE = 110
 """More than one batch."""
 
 

@@ -1,0 +1,53 @@
+"""What takes long and is the same each time is done once for all passes that run in this process."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import sqlite3
+import ssl
+from pathlib import Path
+
+import pytest
+from sqlalchemy.pool import QueuePool
+
+from worker.core import mapping_file
+from worker.store import database, upgrade
+
+_connect, _upgrade = database.connect, upgrade.upgrade
+
+read_mapping = functools.lru_cache(maxsize=50)(mapping_file.load)
+trusted = functools.lru_cache(maxsize=5)(ssl.create_default_context)
+head = functools.cache(upgrade.head)
+
+
+@functools.lru_cache(maxsize=8)
+def connect(url: str) -> database.Store:
+    """Open a store that keeps its connections for as long as a pass lasts, and what it has compiled for longer."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(database, "NullPool", QueuePool)
+        return _connect(url)
+
+
+def take(patch: pytest.MonkeyPatch, template: Path) -> None:
+    """Put the shortcuts in place; ``template`` is where the first store made is kept, empty, for the others."""
+
+    def upgraded(store: database.Store) -> str:
+        path = store.engine.url.database or ""
+        if not template.exists():
+            _upgrade(store)
+            _copy(path, template)
+        else:
+            _copy(template, path)
+        return head()
+
+    patch.setattr(mapping_file, "load", read_mapping)
+    patch.setattr(ssl, "create_default_context", trusted)
+    patch.setattr(database, "connect", connect)
+    patch.setattr(upgrade, "head", head)
+    patch.setattr(upgrade, "upgrade", upgraded)
+
+
+def _copy(source: str | Path, target: str | Path) -> None:
+    with contextlib.closing(sqlite3.connect(source)) as one, contextlib.closing(sqlite3.connect(target)) as other:
+        one.backup(other)
