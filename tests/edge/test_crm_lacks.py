@@ -148,3 +148,40 @@ def test_without_metadata_a_missing_field_is_found_too(stage: Stage) -> None:
     assert (told.report["held"], told.report["failed"]) == (1, 0)
     assert [stage.person_of(one)[STATE] for one in people] == [worlds.RUNNING] * 3
     assert [stage.person_of(one).get(ERROR) for one in people] == [None] * 3
+
+
+@pytest.mark.parametrize("hidden", ["metadata", "picklist"])
+def test_a_refused_label_whose_list_is_not_shown_is_no_records_fault(stage: Stage, hidden: str) -> None:
+    """Label refused, picklist unreadable: one entry, nobody's error field; added, everyone follows by themselves."""
+    stage.use(crm_app=workbooks.build(records=0, options={"without_labels": ["Active – Paused"]}))
+    stage.break_crm("status", times=None, op="read", path=hidden, args={"code": 404, "body": ""})
+    people = [stage.enrolled(f"p{n}@example.com", first=f"P{n}", word="paused", title="Buyer") for n in range(3)]
+    for _ in range(2):
+        told = stage.sync(code=3)
+        assert (told.report["held"], told.report["failed"]) == (1, 0)
+        assert [stage.person_of(one).get(ERROR) for one in people] == [None] * 3
+        assert [stage.person_of(one)[worlds.TITLE] for one in people] == ["Buyer"] * 3
+    stage.hand("add_label", label="Active – Paused")
+    assert stage.sync().report["held"] == 0
+    assert [stage.person_of(one)[STATE] for one in people] == [worlds.PAUSED] * 3
+    stage.settled()
+
+
+def test_rows_that_leave_blanks_out_lack_nothing(stage: Stage) -> None:
+    """A CRM without metadata whose rows tell only what is filled: every field is written all the same."""
+    rows = '{"success": true, "total": 1, "data": [{"id": 7001, "lock_version": 0, "person_last_name": "Borg"}]}'
+    stage.person(first="Bo", last="Borg", email="other@example.com")
+    prospect = stage.enrolled("ada@example.com")
+    stage.crm.faults.arm(
+        [
+            {"match": {"path": "metadata"}, "kind": "status", "args": {"code": 404, "body": ""}},
+            {
+                "match": {"path": "people", "op": "read"},
+                "kind": "status",
+                "times": 1,
+                "args": {"code": 200, "body": rows},
+            },
+        ]
+    )
+    stage.sync()
+    assert stage.person_of(prospect)[STATE] == worlds.RUNNING

@@ -153,7 +153,7 @@ class Workbooks:
             form.add("_select_columns[]", column)
         document = self._optional("/metadata/types.api", form)
         found = {kind: workbooks_rows.fields_of(document, _CLASSES[kind]) for kind in kinds}
-        return found if all(found.values()) else None
+        return found if any(found.values()) else None
 
     def picklist(self, picklist_id: int) -> tuple[str, ...] | None:
         """Return all values of a picklist in the order of their ids, or None where they cannot be read.

@@ -152,7 +152,7 @@ def _field_info(told: dict[str, Any]) -> FieldInfo:
         name=told["name"],
         title=_text(told.get("title")) or told["name"],
         datatype=datatype,
-        picklist_id=base.whole(picklist.get("picklist_id")),
+        picklist_id=base.whole(picklist.get("picklist_id", picklist.get("id"))),
         unrestricted=not picklist or picklist.get("unrestricted") is True,
         createable=told.get("is_createable") is not False,
         updateable=told.get("is_updateable") is not False,

@@ -6,7 +6,7 @@ being asked. Whatever dies in between leaves a lease that runs out and an intent
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
@@ -236,18 +236,19 @@ def _tick(strays: Sequence[tuple[Job, list[Case]]], desk: Desk) -> None:
 
 @dataclass(slots=True)
 class Lacks:
-    """Asks the CRM, once a batch, whether a refused field or label is one that it simply does not have."""
+    """Asks the CRM, once a batch and field, whether a refused field or label is one that it simply does not have."""
 
     on: Applier
-    known: frozenset[str] | None = None
+    known: dict[str, bool] = field(default_factory=dict)
 
     def __call__(self, name: str) -> bool:
         """Tell whether the refusal of ``name`` is nobody's fault."""
-        if self.known is None:
+        if name not in self.known:
             on = self.on
-            found = fields.check(store=on.store, crm=on.remotes.crm, mapping=on.mapping, now=on.now())
-            self.known = frozenset(lack.field for lack in found)
-        return name in self.known
+            found = fields.check(store=on.store, crm=on.remotes.crm, mapping=on.mapping, now=on.now(), refused=name)
+            self.known |= dict.fromkeys((lack.field for lack in found), True)
+            self.known.setdefault(name, False)
+        return self.known[name]
 
 
 def _job(case: Case, mapping: Mapping) -> Job | None:

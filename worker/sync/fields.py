@@ -10,7 +10,7 @@ import difflib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from worker.core import errors
+from worker.core import errors, transforms
 from worker.core.mapping import Computed
 from worker.core.records import Kind
 from worker.store import outbox
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 KINDS = (Kind.PERSON, Kind.CRM_TASK)
 FIELD, LABEL = "field", "label"
+SEEN = 20
+"""People read to learn which columns there are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,17 +45,24 @@ class Lack:
         return f"{self.what}:{self.field}"
 
 
-def check(*, store: Store, crm: Workbooks, mapping: Mapping, now: datetime) -> list[Lack]:
+def check(*, store: Store, crm: Workbooks, mapping: Mapping, now: datetime, refused: str | None = None) -> list[Lack]:
     """Compare the mapping with the CRM's metadata and keep the entries in step; return what is lacking.
 
-    Where the CRM does not show its metadata, one person is read instead: a column that it leaves out is a field it lacks.
+    Where the CRM does not show its metadata, people are read instead: a column that they leave out is a field it lacks. A
+    label of ours that was ``refused``, and whose list it does not show, is one it lacks, until the next look is taken
+    without a refusal at hand: then it is tried once more.
     """
-    lacks = find(crm, mapping)
+    lacks, unread = find(crm, mapping)
+    if refused in unread:
+        lacks.append(
+            Lack(refused, LABEL, f"the CRM takes not every label of '{refused}', and does not show its picklist")
+        )
     with store.write() as db:
         known = {row.key for kind in (FIELD, LABEL) for row in outbox.holds(db, kind)}
         for lack in lacks:
             outbox.post_hold(db, key=lack.key, kind=lack.what, words=lack.words, now=now)
-        mended = known - {lack.key for lack in lacks}
+        doubtful = set() if refused is None else {f"{LABEL}:{name}" for name in unread}
+        mended = known - {lack.key for lack in lacks} - doubtful
         if mended:
             outbox.lift(db, mended, now)
             outbox.open_all(db, Kind.PROSPECT, now=now)
@@ -67,18 +76,19 @@ def post(store: Store, lack: Lack, now: datetime) -> None:
         outbox.post_hold(db, key=lack.key, kind=lack.what, words=lack.words, now=now)
 
 
-def find(crm: Workbooks, mapping: Mapping) -> list[Lack]:
-    """Return every mapped field and label that the CRM lacks, by its metadata."""
+def find(crm: Workbooks, mapping: Mapping) -> tuple[list[Lack], frozenset[str]]:
+    """Return what of the mapping the CRM lacks, by its metadata, and the fields of whose labels it tells nothing."""
+    unread = {name for kind in KINDS for name, _ in _labelled(kind, mapping)}
     metadata = crm.metadata(KINDS)
     if metadata is None or not metadata.get(Kind.PERSON):
-        return list(_unshown(crm, mapping))
+        return list(_unshown(crm, mapping)), frozenset(unread)
     lacks: list[Lack] = []
     for kind in KINDS:
         known = metadata.get(kind)
         if known:
             lacks += _missing(kind, known, mapping)
-            lacks += _unlabelled(kind, known, mapping, crm)
-    return lacks
+            lacks += _unlabelled(kind, known, mapping, crm, unread)
+    return lacks, frozenset(unread)
 
 
 def wanted(kind: Kind, mapping: Mapping) -> tuple[str, ...]:
@@ -99,7 +109,10 @@ def _missing(kind: Kind, known: Dict[str, FieldInfo], mapping: Mapping) -> Itera
             yield Lack(name, FIELD, f"the CRM has no field '{name}' on {what}{hint}")
 
 
-def _unlabelled(kind: Kind, known: Dict[str, FieldInfo], mapping: Mapping, crm: Workbooks) -> Iterator[Lack]:
+def _unlabelled(
+    kind: Kind, known: Dict[str, FieldInfo], mapping: Mapping, crm: Workbooks, unread: set[str]
+) -> Iterator[Lack]:
+    """Yield the fields whose picklists lack a label, and take those that could be read off the ``unread``."""
     for name, labels in _labelled(kind, mapping):
         info = known.get(name)
         if info is None or info.picklist_id is None or info.unrestricted:
@@ -107,6 +120,7 @@ def _unlabelled(kind: Kind, known: Dict[str, FieldInfo], mapping: Mapping, crm: 
         offered = crm.picklist(info.picklist_id)
         if not offered:
             continue  # an empty list is more likely one that we may not read than one that takes nothing
+        unread.discard(name)
         absent = [label for label in labels if label not in offered]
         if absent:
             yield Lack(name, LABEL, "; ".join(_words(label, info.title or name, offered) for label in absent))
@@ -131,9 +145,11 @@ def _unshown(crm: Workbooks, mapping: Mapping) -> Iterator[Lack]:
     for kind in KINDS:
         columns = streams.columns(kind, mapping)
         try:
-            page = crm.page(kind, columns=columns, filters=[], sort=("id",), limit=1)
+            page = crm.page(kind, columns=columns, filters=[], sort=("id",), limit=SEEN)
         except errors.RecordFault:
             continue
         shown = {name for one in page.snapshots for name in one.fields}
-        absent = [name for name in wanted(kind, mapping) if name not in shown] if page.snapshots else []
+        # Of rows that leave out whatever is blank nothing can be learnt.
+        blanks = any(transforms.is_blank(value) for one in page.snapshots for value in one.fields.values())
+        absent = [name for name in wanted(kind, mapping) if name not in shown] if blanks else []
         yield from (Lack(name, FIELD, f"the CRM shows no field '{name}'") for name in absent)
