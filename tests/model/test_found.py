@@ -68,3 +68,17 @@ def test_a_write_that_nobody_lived_to_see_is_no_edit_of_the_crm(machine: Machine
     machine.model.edit(LEFT, 1, "title", "Head of Tea")
     machine.settle()
     assert stages.held_by_crm(machine.stage.living()[person], "title") == "Head of Tea"
+
+
+def test_an_edit_after_a_person_was_made_and_nobody_lived_to_see_it_travels(machine: Machine) -> None:
+    """Who dies between making a person and the receipt leaves no stranger: the pair is not met for the first time."""
+    machine.begin(known=False, more=0)
+    life = Life()
+    machine.stage.wire.after.append(lambda call: setattr(life, "dies_at", len(life.points)) if call.writes else None)
+    with pytest.raises(Killed):
+        machine.stage.sync(life)
+    machine.model.ledger.turn += 1
+    machine.model.edit(LEFT, 1, "last", "Cole")
+    machine.clean = False
+    machine.settle()
+    assert stages.held_by_crm(machine.stage.of(1), "last") == "Cole"

@@ -1,0 +1,96 @@
+"""A write whose reply nobody saw is known again by its values, and is then nobody's edit."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from tests.core.makers import link, mapping, person, prospect
+from tests.core.pairs import SHOWN, crm_edit, pair, unlinked
+from worker.core import intents, plan
+from worker.core.plan import Action, PersonView
+from worker.core.records import Value
+
+SENT: dict[str, object] = {"crm": "update", "to_crm": {"person_job_title": "Countess"}}
+
+
+def overtaken() -> PersonView:
+    """Return a pair whose CRM holds our lost ``Countess`` while Outreach has moved on to ``Duchess``."""
+    landed = person({**SHOWN, "person_job_title": "Countess"}, version=4)
+    return pair(person=landed, prospect=prospect(title="Duchess"))
+
+
+def writes(view: PersonView) -> tuple[dict[str, Value], dict[str, Value]]:
+    """Return what would be written on either side."""
+    told = plan.plan_person(view, mapping())
+    return dict(told.crm), dict(told.outreach)
+
+
+def test_our_own_lost_write_loses_to_a_later_edit() -> None:
+    """The CRM's value is ours, so the newer edit in Outreach goes there, and not the other way round."""
+    assert writes(overtaken())[1] == {"title": "Countess"}
+    crm, outreach = writes(intents.landed(overtaken(), SENT, mapping()))
+    assert (crm, outreach) == ({"person_job_title": "Duchess"}, {})
+
+
+def test_somebody_else_s_value_is_an_edit_all_the_same() -> None:
+    """A value that is not the one we sent was put there by somebody, and the policy decides."""
+    view = intents.landed(overtaken(), {"crm": "update", "to_crm": {"person_job_title": "Baroness"}}, mapping())
+    assert writes(view)[1] == {"title": "Countess"}
+
+
+def test_a_lost_write_to_outreach_is_known_again() -> None:
+    """What was sent to Outreach and stands there is agreed; the CRM's later edit goes there."""
+    view = pair(person=person({**SHOWN, "person_job_title": "Duchess"}, version=4), prospect=prospect(title="Countess"))
+    sent = {"crm": None, "outreach": ["title"], "to_outreach": {"person_job_title": "Countess"}}
+    shadow = intents.landed(view, sent, mapping()).link
+    assert shadow is not None
+    assert (shadow.shadow.outreach["person_job_title"], shadow.shadow.crm["person_job_title"]) == ("Countess",) * 2
+
+
+@pytest.mark.parametrize("action", ["create", "recreate"])
+def test_a_person_made_by_a_lost_write_is_no_first_sight(action: str) -> None:
+    """An edit made in Outreach since then reaches the person; at first sight differing values would stay."""
+    view = unlinked(person=person(SHOWN), prospect=prospect(title="Duchess"))
+    assert "person_job_title" not in writes(view)[0]
+    sent = {"crm": action, "to_crm": {"person_job_title": "Analyst"}}
+    assert writes(intents.landed(view, sent, mapping()))[0]["person_job_title"] == "Duchess"
+
+
+def test_whoever_does_not_bear_our_reference_was_not_made_by_us() -> None:
+    """Somebody with the same address is met for the first time."""
+    view = unlinked(person=person({**SHOWN, "cf_person_outreach_id": None}))
+    assert intents.landed(view, {"crm": "create", "to_crm": dict(SHOWN)}, mapping()) == view
+
+
+def test_nothing_is_read_into_what_tells_nothing() -> None:
+    """Without an intent, without a person, with a tombstone or an unlinked pair all stays as it was seen."""
+    gone = pair(link=replace(link(dict(SHOWN), dict(SHOWN)), gone=True))
+    buried = pair(person=replace(person(SHOWN), deleted=True))
+    for view, intent in ((pair(), {}), (unlinked(), SENT), (buried, SENT), (gone, SENT), (pair(), SENT)):
+        assert intents.landed(view, intent, mapping()) == view
+
+
+def test_an_opt_out_is_never_agreed_upon() -> None:
+    """A latch has no shadow, whatever was sent."""
+    view = pair(person=person({**SHOWN, "no_email_soliciting": True}))
+    assert intents.landed(view, {"crm": "update", "to_crm": {"no_email_soliciting": True}}, mapping()) == view
+
+
+def test_an_intent_tells_action_and_values_and_keeps_what_an_earlier_one_said() -> None:
+    """Values stand under the CRM's names, whichever side they go to; a field sent before is not forgotten."""
+    told = plan.plan_person(crm_edit({"main_location[telephone]": "+44 20 7946 0999"}), mapping())
+    told = replace(told, action=Action.UPDATE, crm={"person_job_title": "Countess"})
+    assert intents.of(told, mapping(), {"to_crm": {"person_last_name": "King"}, "to_outreach": {}}) == {
+        "crm": "update",
+        "outreach": ["workPhones"],
+        "to_crm": {"person_last_name": "King", "person_job_title": "Countess"},
+        "to_outreach": {"main_location[telephone]": "+44 20 7946 0999"},
+    }
+
+
+def test_a_plan_that_writes_nothing_intends_nothing() -> None:
+    """Values of an action that is not carried out are not taken for sent."""
+    told = replace(plan.plan_person(pair(), mapping()), crm={"person_job_title": "Countess"})
+    assert intents.of(told, mapping(), {}) == {"crm": None, "outreach": [], "to_crm": {}, "to_outreach": {}}
