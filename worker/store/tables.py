@@ -137,6 +137,7 @@ class ChangeRow(SQLModel, table=True):
     next_at: datetime | None = _moment()
     hold_key: str | None = Field(default=None, index=True)
     error: str | None = _text(default=None)
+    failed_at: datetime | None = _moment()
     intent: str | None = _text(default=None)
     wish: str | None = _text(default=None)
 
@@ -201,12 +202,20 @@ class CursorRow(SQLModel, table=True):
 
 
 class HistoryRow(SQLModel, table=True):
-    """One write and why it was made. ``before`` and ``after`` are JSON by CRM field or Outreach attribute."""
+    """One write and why it was made. ``before`` and ``after`` are JSON by CRM field or Outreach attribute.
+
+    ``caused_at`` is when, by the vendor's time, the other side was saved with what this write carries over.
+    """
 
     __tablename__ = "history"
-    __table_args__ = (sa.Index("ix_history_record", "kind", "outreach_id"), {"sqlite_autoincrement": True})
+    __table_args__ = (
+        sa.Index("ix_history_record", "kind", "outreach_id"),
+        sa.Index("ix_history_at", "at"),
+        {"sqlite_autoincrement": True},
+    )
     id: int | None = _id(default=None, primary_key=True)
     at: datetime | None = _moment()
+    caused_at: datetime | None = _moment()
     kind: str
     outreach_id: int = _id()
     crm_id: int | None = _id(default=None)
@@ -274,6 +283,94 @@ class RunRow(SQLModel, table=True):
     ended_at: datetime | None = _moment()
     mapping_version: str
     report: str = _text(default="{}")
+
+
+class WebhookRow(SQLModel, table=True):
+    """One webhook as it came in: stored first, looked at later. ``event`` is the vendor's id of it, else a hash of the body."""
+
+    __tablename__ = "webhook"
+    __table_args__ = (sa.Index("ix_webhook_waiting", "done_at", "id"), {"sqlite_autoincrement": True})
+    id: int | None = _id(default=None, primary_key=True)
+    event: str = Field(unique=True)
+    at: datetime | None = _moment()
+    body: bytes = Field(sa_type=sa.LargeBinary)
+    done_at: datetime | None = _moment()
+    error: str | None = _text(default=None)
+
+
+class SightRow(SQLModel, table=True):
+    """How many changes of a stream were seen first through one channel on one day: webhook, poll, events, sweep."""
+
+    __tablename__ = "sight"
+    stream: str = Field(primary_key=True)
+    channel: str = Field(primary_key=True)
+    day: datetime = Field(sa_type=Moment, primary_key=True)
+    records: int = 0
+
+
+class RoundRow(SQLModel, table=True):
+    """How far a slow round through all records has come: the rolling sweep, the reconciliation. ``told`` is JSON."""
+
+    __tablename__ = "round"
+    name: str = Field(primary_key=True)
+    place_id: int = _id(default=0)
+    began_at: datetime | None = _moment()
+    ended_at: datetime | None = _moment()
+    next_at: datetime | None = _moment()
+    lease_until: datetime | None = _moment()
+    fence: int = 0
+    told: str = _text(default="{}")
+    last: str = _text(default="{}")
+
+
+class MappingRow(SQLModel, table=True):
+    """A mapping that was put in force, word for word; which one is in force just now is a fact about the store."""
+
+    __tablename__ = "mapping"
+    version: str = Field(primary_key=True)
+    text: str = _text()
+    applied_at: datetime | None = _moment()
+
+
+class PauseRow(SQLModel, table=True):
+    """What somebody has paused: ``all``, ``to-crm``, ``to-outreach`` or the name of a stream."""
+
+    __tablename__ = "pause"
+    scope: str = Field(primary_key=True)
+    since: datetime | None = _moment()
+    words: str = _text(default="")
+
+
+class ForgottenRow(SQLModel, table=True):
+    """A person who was erased, under one name: prospect id, person id or keyed hash of an address. Nothing brings it back."""
+
+    __tablename__ = "forgotten"
+    key_kind: str = Field(primary_key=True)
+    key: str = Field(primary_key=True)
+    at: datetime | None = _moment()
+
+
+class ExchangeRow(SQLModel, table=True):
+    """The last request about a record and the reply to it, both redacted, for `explain` and `failures show`."""
+
+    __tablename__ = "exchange"
+    kind: str = Field(primary_key=True)
+    record_id: int = _id(primary_key=True)
+    system: str = Field(primary_key=True)
+    at: datetime | None = _moment()
+    request: str = _text()
+    reply: str = _text()
+
+
+class AlertRow(SQLModel, table=True):
+    """One state that somebody is alerted about, and whether they were told of its last change."""
+
+    __tablename__ = "alert"
+    name: str = Field(primary_key=True)
+    firing: bool = False
+    since: datetime | None = _moment()
+    told_at: datetime | None = _moment()
+    words: str = _text(default="")
 
 
 class MetaRow(SQLModel, table=True):
