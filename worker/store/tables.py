@@ -102,7 +102,11 @@ class LinkRow(SQLModel, table=True):
     """A pair of ids believed to be the same, with both halves of its shadow as JSON. ``gone`` makes it a tombstone."""
 
     __tablename__ = "link"
-    __table_args__ = (sa.UniqueConstraint("kind", "outreach_id"), sa.UniqueConstraint("kind", "crm_id"))
+    __table_args__ = (
+        sa.UniqueConstraint("kind", "outreach_id"),
+        sa.UniqueConstraint("kind", "crm_id"),
+        sa.Index("ix_link_gone", "kind", sqlite_where=sa.text("gone = 1"), postgresql_where=sa.text("gone")),
+    )
     id: int | None = _id(default=None, primary_key=True)
     kind: str
     outreach_id: int = _id()
@@ -158,7 +162,7 @@ class ExclusionRow(SQLModel, table=True):
     __tablename__ = "exclusion"
     kind: str = Field(primary_key=True)
     record_id: int = _id(primary_key=True)
-    reason: str
+    reason: str = Field(index=True)
 
 
 class DeletionRow(SQLModel, table=True):
@@ -201,6 +205,9 @@ class CursorRow(SQLModel, table=True):
     trouble: str | None = _text(default=None)
 
 
+_CAUSED = sa.text("caused_at IS NOT NULL")
+
+
 class HistoryRow(SQLModel, table=True):
     """One write and why it was made. ``before`` and ``after`` are JSON by CRM field or Outreach attribute.
 
@@ -211,6 +218,7 @@ class HistoryRow(SQLModel, table=True):
     __table_args__ = (
         sa.Index("ix_history_record", "kind", "outreach_id"),
         sa.Index("ix_history_at", "at"),
+        sa.Index("ix_history_caused", "system", "at", "caused_at", sqlite_where=_CAUSED, postgresql_where=_CAUSED),
         {"sqlite_autoincrement": True},
     )
     id: int | None = _id(default=None, primary_key=True)
@@ -231,6 +239,7 @@ class LatchRow(SQLModel, table=True):
     """An opt-out remembered under one name of the person: prospect id, person id or keyed hash of an address."""
 
     __tablename__ = "latch"
+    __table_args__ = (sa.Index("ix_latch_since", "key_kind", "since"),)
     key_kind: str = Field(primary_key=True)
     key: str = Field(primary_key=True)
     since: datetime | None = _moment()

@@ -92,16 +92,48 @@ def upgrade() -> None:
     with op.batch_alter_table("change", schema=None) as batch_op:
         batch_op.add_column(sa.Column("failed_at", sa.DateTime(), nullable=True))
 
+    with op.batch_alter_table("exclusion", schema=None) as batch_op:
+        batch_op.create_index(batch_op.f("ix_exclusion_reason"), ["reason"], unique=False)
+
     with op.batch_alter_table("history", schema=None) as batch_op:
         batch_op.add_column(sa.Column("caused_at", sa.DateTime(), nullable=True))
         batch_op.create_index("ix_history_at", ["at"], unique=False)
+        batch_op.create_index(
+            "ix_history_caused",
+            ["system", "at", "caused_at"],
+            unique=False,
+            sqlite_where=sa.text("caused_at IS NOT NULL"),
+            postgresql_where=sa.text("caused_at IS NOT NULL"),
+        )
+
+    with op.batch_alter_table("latch", schema=None) as batch_op:
+        batch_op.create_index("ix_latch_since", ["key_kind", "since"], unique=False)
+
+    with op.batch_alter_table("link", schema=None) as batch_op:
+        batch_op.create_index(
+            "ix_link_gone", ["kind"], unique=False, sqlite_where=sa.text("gone = 1"), postgresql_where=sa.text("gone")
+        )
 
 
 def downgrade() -> None:
     """Bring the tables back to the version before."""
+    with op.batch_alter_table("link", schema=None) as batch_op:
+        batch_op.drop_index("ix_link_gone", sqlite_where=sa.text("gone = 1"), postgresql_where=sa.text("gone"))
+
+    with op.batch_alter_table("latch", schema=None) as batch_op:
+        batch_op.drop_index("ix_latch_since")
+
     with op.batch_alter_table("history", schema=None) as batch_op:
+        batch_op.drop_index(
+            "ix_history_caused",
+            sqlite_where=sa.text("caused_at IS NOT NULL"),
+            postgresql_where=sa.text("caused_at IS NOT NULL"),
+        )
         batch_op.drop_index("ix_history_at")
         batch_op.drop_column("caused_at")
+
+    with op.batch_alter_table("exclusion", schema=None) as batch_op:
+        batch_op.drop_index(batch_op.f("ix_exclusion_reason"))
 
     with op.batch_alter_table("change", schema=None) as batch_op:
         batch_op.drop_column("failed_at")
