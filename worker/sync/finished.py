@@ -58,7 +58,7 @@ def wanted(on: Applier, doubtful: Collection[tuple[Change, Snapshot]]) -> dict[i
         found = mirror.load(db, Kind.CRM_TASK, {crm for ids in referring.values() for crm in ids})
         backs = {}
         for change, task in doubtful:
-            if change.wish and not tasks.is_open(task):
+            if "verb" in change.wish and not tasks.is_open(task):
                 backs[task.ref.id] = Back(task, change.wish["crm"], change.wish["verb"], found=True)
                 continue
             mine = [found[crm] for crm in sorted(referring.get(task.ref.id, ()))]

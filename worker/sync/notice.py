@@ -121,10 +121,13 @@ def _news_of_state(one: Moved, mapping: Mapping, lifted: dict[Key, Lifted]) -> l
 
 
 def _look_for_gone(db: sa.Connection, state_ids: Iterable[int], *, now: datetime) -> int:
-    """A task that was still open when its state moved to another step may have been skipped: look it up by id."""
-    waiting = mirror.related(db, Kind.TASK, "sequenceState", state_ids)
-    open_tasks = [task.ref.id for found in waiting.values() for task in found if tasks.is_open(task)]
-    return outbox.open_changes(db, Kind.TASK, open_tasks, lane=Lane.EDIT, now=now)
+    """A task that was still open when its state moved to another step may have been skipped: look it up by id.
+
+    That it is gone may have been told before the step was.
+    """
+    waiting = mirror.related(db, Kind.TASK, "sequenceState", state_ids, deleted=True)
+    found = {task.ref.id for theirs in waiting.values() for task in theirs if tasks.is_open(task)}
+    return outbox.open_changes(db, Kind.TASK, found - set(links.load(db, Kind.TASK, found)), lane=Lane.EDIT, now=now)
 
 
 def _tasks(db: sa.Connection, moved: Sequence[Moved], *, mapping: Mapping, now: datetime) -> int:

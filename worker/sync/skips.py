@@ -28,6 +28,9 @@ if TYPE_CHECKING:
     from worker.sync.deliver import Receipt
     from worker.sync.finished import Back
 
+SKIPPED = "skipped"
+"""Notes in a change that its task was found skipped."""
+
 
 @dataclass(frozen=True, slots=True)
 class _World:
@@ -56,6 +59,7 @@ class _Case:
     hold: str | None = None
     receipt: Receipt | None = None
     back: Back | None = None
+    skipped: bool = False
 
     @property
     def idle(self) -> bool:
@@ -141,6 +145,8 @@ def _work(on: Applier, changes: Sequence[Change], *, blocked: bool) -> Tally:
         mine = {c.id for c in outbox.intend(db, [(case.change, _intent(case)) for case in cases], on.now())}
         for case in cases:
             finished.note(db, case.change, case.back, on.now())
+            if case.skipped and not case.idle:
+                outbox.note_wish(db, case.change, {SKIPPED: True}, on.now())
     cases = [case for case in cases if case.change.id in mine]
     _write(on, [case for case in going if case.change.id in mine])
     finished.carry_out(on, [case.back for case in cases if case.back])
@@ -203,12 +209,16 @@ def _case(on: Applier, change: Change, world: _World, gone: set[int], *, blocked
         return case
     view = _view(task, world, gone)
     link = world.links.get(change.ref.id)
-    # A tombstone that still has an open change was found skipped before, and only its person or a reply was missing.
-    if link is None and not task.deleted and tasks.skipped_by(view, on.mapping) is None:
+    # What was found skipped once stays so while only its person or a reply is missing, whatever its state does meanwhile.
+    case.skipped = link is None and (SKIPPED in change.wish or tasks.skipped_by(view, on.mapping) is not None)
+    if link is None and not case.skipped:
         return case
-    person = world.people.get(_prospect(task, world) or 0)
+    prospect_id = _prospect(task, world) or 0
+    person = world.people.get(prospect_id)
     if link is not None and link.gone:
         return case
+    if person is None and (whose := world.prospects.get(prospect_id)) is not None and whose.deleted:
+        return case  # nobody will ever be there for it
     if blocked or person is None or person.gone:
         case.standing = Standing.WAITING if link is None else None
         return case
