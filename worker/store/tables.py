@@ -186,7 +186,10 @@ class BrakeRow(SQLModel, table=True):
 
 
 class CursorRow(SQLModel, table=True):
-    """How far a stream has been read. ``next_link``, ``place_*`` and ``run_*`` belong to the run under way."""
+    """How far a stream has been read. ``next_link``, ``place_*`` and ``run_*`` belong to the run under way.
+
+    ``moved_at`` is when a poll last brought anything new, ``late_at`` when it brought what a webhook should have told by then.
+    """
 
     __tablename__ = "cursor"
     stream: str = Field(primary_key=True)
@@ -201,6 +204,8 @@ class CursorRow(SQLModel, table=True):
     lease_until: datetime | None = _moment()
     fence: int = 0
     polled_at: datetime | None = _moment()
+    moved_at: datetime | None = _moment()
+    late_at: datetime | None = _moment()
     next_at: datetime | None = _moment()
     trouble: str | None = _text(default=None)
 
@@ -295,7 +300,7 @@ class RunRow(SQLModel, table=True):
 
 
 class WebhookRow(SQLModel, table=True):
-    """One webhook as it came in: stored first, looked at later. ``event`` is the vendor's id of it, else a hash of the body."""
+    """One webhook as it came in: stored first, looked at later. ``event`` is the vendor's id of it and a hash of the body."""
 
     __tablename__ = "webhook"
     __table_args__ = (sa.Index("ix_webhook_waiting", "done_at", "id"), {"sqlite_autoincrement": True})
@@ -303,6 +308,7 @@ class WebhookRow(SQLModel, table=True):
     event: str = Field(unique=True)
     at: datetime | None = _moment()
     body: bytes = Field(sa_type=sa.LargeBinary)
+    lease_until: datetime | None = _moment()
     done_at: datetime | None = _moment()
     error: str | None = _text(default=None)
 

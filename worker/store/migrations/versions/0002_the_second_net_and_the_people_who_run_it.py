@@ -80,6 +80,7 @@ def upgrade() -> None:
         sa.Column("event", sa.String(), nullable=False),
         sa.Column("at", sa.DateTime(), nullable=True),
         sa.Column("body", sa.LargeBinary(), nullable=False),
+        sa.Column("lease_until", sa.DateTime(), nullable=True),
         sa.Column("done_at", sa.DateTime(), nullable=True),
         sa.Column("error", sa.Text(), nullable=True),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_webhook")),
@@ -91,6 +92,10 @@ def upgrade() -> None:
 
     with op.batch_alter_table("change", schema=None) as batch_op:
         batch_op.add_column(sa.Column("failed_at", sa.DateTime(), nullable=True))
+
+    with op.batch_alter_table("cursor", schema=None) as batch_op:
+        batch_op.add_column(sa.Column("moved_at", sa.DateTime(), nullable=True))
+        batch_op.add_column(sa.Column("late_at", sa.DateTime(), nullable=True))
 
     with op.batch_alter_table("exclusion", schema=None) as batch_op:
         batch_op.create_index(batch_op.f("ix_exclusion_reason"), ["reason"], unique=False)
@@ -134,6 +139,10 @@ def downgrade() -> None:
 
     with op.batch_alter_table("exclusion", schema=None) as batch_op:
         batch_op.drop_index(batch_op.f("ix_exclusion_reason"))
+
+    with op.batch_alter_table("cursor", schema=None) as batch_op:
+        batch_op.drop_column("late_at")
+        batch_op.drop_column("moved_at")
 
     with op.batch_alter_table("change", schema=None) as batch_op:
         batch_op.drop_column("failed_at")
