@@ -19,12 +19,13 @@ from worker.remote.workbooks import Workbooks
 from worker.store import database, seal, upgrade
 from worker.store.budget import Budget
 from worker.store.links import Names
+from worker.store.selection import Selection
 from worker.store.vault import FixedToken, Vault
 from worker.sync.case import Applier, Permit, Pilot
 from worker.sync.streams import Remotes
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     import httpx
@@ -34,6 +35,8 @@ if TYPE_CHECKING:
     from worker.remote.outreach_tokens import TokenPair, Tokens
 
 ORDINARY, OPT_OUT = "changes", "optout"
+ID_DIGITS = 19
+"""A number of fewer digits is surely one that a 64-bit id can hold."""
 _lane: ContextVar[str] = ContextVar("lane", default=ORDINARY)
 
 
@@ -118,26 +121,43 @@ def read_pilot(path: Path, setting: str = "OUTBOOK_ONLY") -> Pilot:
 
     ``setting`` is who names the file, for the problems: the one that says who alone may be written, or an option.
     """
+    listed = _listed(path, setting, ("prospect", "person"))
+    return Pilot(frozenset(listed.prospects), frozenset(listed.people), frozenset(listed.addresses))
+
+
+def read_ids(path: Path) -> Selection:
+    """Return what an ``--ids-from`` file names: as a pilot's, and ``sequence:ID`` or ``task:ID`` a line too."""
+    return _listed(path, "--ids-from", ("prospect", "person", "sequence", "task"))
+
+
+def _listed(path: Path, setting: str, kinds: Sequence[str]) -> Selection:
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError):
         raise config.SettingsInvalid([f"{setting}: {path} cannot be read"]) from None
-    ids: dict[str, set[int]] = {"prospect": set(), "person": set()}
-    addresses: set[str] = set()
+    ids: dict[str, list[int]] = {"prospect": [], "person": [], "sequence": [], "task": []}
+    addresses: list[str] = []
     problems = []
     for number, line in enumerate(lines, start=1):
         text = line.partition("#")[0].strip()
         kind, _, record_id = text.partition(":")
         address = transforms.address(text)
-        if kind in ids and record_id.strip().isdecimal():
-            ids[kind].add(int(record_id))
+        if kind in kinds and record_id.strip().isdecimal() and len(record_id.strip()) < ID_DIGITS:
+            ids[kind].append(int(record_id))
         elif address:
-            addresses.add(address)
+            addresses.append(address)
         elif text:
-            problems.append(f"{setting}: {path}:{number}: neither an e-mail address nor prospect:ID nor person:ID")
+            forms = " nor ".join(f"{one}:ID" for one in kinds)
+            problems.append(f"{setting}: {path}:{number}: neither an e-mail address nor {forms}")
     if problems:
         raise config.SettingsInvalid(problems)
-    return Pilot(frozenset(ids["prospect"]), frozenset(ids["person"]), frozenset(addresses))
+    return Selection(
+        prospects=tuple(dict.fromkeys(ids["prospect"])),
+        people=tuple(dict.fromkeys(ids["person"])),
+        addresses=tuple(dict.fromkeys(addresses)),
+        sequences=tuple(dict.fromkeys(ids["sequence"])),
+        tasks=tuple(dict.fromkeys(ids["task"])),
+    )
 
 
 def open_store(settings: Settings) -> database.Store:

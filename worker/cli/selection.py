@@ -1,0 +1,134 @@
+"""SELECTION: the same options on every verb, and what was typed turned into one Selection with every problem at once.
+
+A verb declares the options it takes from the types here and hands them to ``chosen_by``::
+
+    def resync(prospects: Prospects = [], people: People = [], …, everyone: Everyone = False) -> None:
+        selection = chosen_by(prospects=prospects, people=people, …, everyone=everyone, now=bootstrap.now())
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from worker import bootstrap, config
+from worker.core import transforms
+from worker.store.selection import Selection
+
+PANEL = "Selection"
+HINT = "say which: --prospect, --person, --email, --sequence, --task, --since, --failed, --ids-from or --all"
+LARGEST = 2**63 - 1
+"""What a 64-bit id can hold."""
+_SPAN = re.compile(r"(\d+)\s*([smhdw])", re.IGNORECASE)
+_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+_SINCE = "--since: say how long ago, such as 30m, 2h or 3d, or a time such as 2026-11-20T09:00:00Z"
+
+Prospects = Annotated[
+    list[int], typer.Option("--prospect", min=1, help="A prospect's id; may be repeated.", rich_help_panel=PANEL)
+]
+People = Annotated[
+    list[int],
+    typer.Option("--person", min=1, help="A person's id in Workbooks; may be repeated.", rich_help_panel=PANEL),
+]
+Emails = Annotated[
+    list[str],
+    typer.Option("--email", help="Everybody who bears this address, on either side.", rich_help_panel=PANEL),
+]
+Sequences = Annotated[
+    list[int],
+    typer.Option("--sequence", min=1, help="Everybody in this sequence, by its id.", rich_help_panel=PANEL),
+]
+Tasks = Annotated[
+    list[int], typer.Option("--task", min=1, help="A task's id in Outreach; may be repeated.", rich_help_panel=PANEL)
+]
+Since = Annotated[
+    str | None,
+    typer.Option("--since", help="Only what moved lately: 30m, 2h, 3d, or an ISO time.", rich_help_panel=PANEL),
+]
+Failed = Annotated[bool, typer.Option("--failed", help="Only dead letters.", rich_help_panel=PANEL)]
+IdsFrom = Annotated[
+    Path | None,
+    typer.Option(
+        "--ids-from",
+        help="A file with an e-mail address, prospect:ID, person:ID, sequence:ID or task:ID a line; # begins a comment.",
+        rich_help_panel=PANEL,
+    ),
+]
+Everyone = Annotated[bool, typer.Option("--all", help="Everything.", rich_help_panel=PANEL)]
+Limit = Annotated[int | None, typer.Option("--limit", min=1, help="At most so many records.", rich_help_panel=PANEL)]
+
+
+def chosen_by(
+    *,
+    now: datetime,
+    prospects: Sequence[int] = (),
+    people: Sequence[int] = (),
+    emails: Sequence[str] = (),
+    sequences: Sequence[int] = (),
+    tasks: Sequence[int] = (),
+    since: str | None = None,
+    failed: bool = False,
+    ids_from: Path | None = None,
+    everyone: bool = False,
+    limit: int | None = None,
+    needed: bool = True,
+) -> Selection:
+    """Return what the options select; raise config.SettingsInvalid with every problem, and if ``needed`` for nothing.
+
+    Whoever is named adds up; ``--since`` and ``--failed`` narrow that, or everything when nobody is named.
+    """
+    problems = ["--email: not an e-mail address" for text in emails if transforms.address(text) is None][:1]
+    numbers = {"--prospect": prospects, "--person": people, "--sequence": sequences, "--task": tasks}
+    problems += [f"{name}: no such id" for name, ids in numbers.items() if any(one > LARGEST for one in ids)]
+    moment: datetime | None = None
+    try:
+        moment = moment_of(since, now) if since is not None else None
+    except ValueError as error:
+        problems.append(str(error))
+    listed = Selection()
+    if ids_from is not None:
+        try:
+            listed = bootstrap.read_ids(ids_from)
+            if listed.empty:  # it must not turn --failed or --since into everybody's
+                problems.append(f"--ids-from: {ids_from} names nobody")
+        except config.SettingsInvalid as invalid:
+            problems += invalid.problems
+    if problems:
+        raise config.SettingsInvalid(problems)
+    selection = replace(
+        listed,
+        prospects=_once(prospects, listed.prospects),
+        people=_once(people, listed.people),
+        addresses=tuple(dict.fromkeys([*emails, *listed.addresses])),
+        sequences=_once(sequences, listed.sequences),
+        tasks=_once(tasks, listed.tasks),
+        since=moment,
+        failed=failed,
+        everyone=everyone,
+        limit=limit,
+    )
+    if selection.empty and (needed or limit is not None):
+        raise config.SettingsInvalid([HINT])
+    return selection
+
+
+def moment_of(text: str, now: datetime) -> datetime:
+    """Return the moment that ``--since`` names: so long before ``now``, or an ISO time (UTC unless it tells its zone)."""
+    span = _SPAN.fullmatch(text.strip())
+    try:
+        if span:
+            return now - timedelta(**{_UNITS[span[2].lower()]: int(span[1])})
+        told = datetime.fromisoformat(text.strip())
+    except (ValueError, OverflowError):
+        raise ValueError(_SINCE) from None
+    return told if told.tzinfo else told.replace(tzinfo=UTC)
+
+
+def _once(*ids: Sequence[int]) -> tuple[int, ...]:
+    return tuple(dict.fromkeys(one for some in ids for one in some))
