@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
@@ -13,6 +14,10 @@ if TYPE_CHECKING:
     from worker.store.database import Store
 
 META: sa.Table = MetaRow.__table__  # type: ignore[attr-defined]
+
+CLAIMED = "claimed_at"
+EVERY = timedelta(seconds=10)
+"""How exactly the last claim is known; so a claim seldom costs a write of its own."""
 
 
 def get(db: sa.Connection, key: str) -> str | None:
@@ -35,3 +40,24 @@ def remember(store: Store, key: str, value: str) -> None:
     if known is None:
         with store.write() as db:
             upsert(db, META, [{"key": key, "value": value}], key=("key",), update=())
+
+
+def note_claim(db: sa.Connection, now: datetime) -> None:
+    """Write down that somebody has taken up work, unless that stands there already."""
+    text, fresh = _stamp(now), _stamp(now - EVERY)
+    known = get(db, CLAIMED)
+    if known is None:
+        upsert(db, META, [{"key": CLAIMED, "value": text}], key=("key",), update=())
+    elif known < fresh:
+        # The condition again: of several that claim at once one writes, and none waits for it.
+        db.execute(sa.update(META).where(META.c.key == CLAIMED, META.c.value < fresh).values(value=text))
+
+
+def last_claim(db: sa.Connection) -> datetime | None:
+    """Return when somebody last took up work, to within ten seconds."""
+    known = get(db, CLAIMED)
+    return datetime.fromisoformat(known) if known else None
+
+
+def _stamp(at: datetime) -> str:
+    return at.astimezone(UTC).isoformat(timespec="seconds")

@@ -12,6 +12,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
 from worker.core.records import Kind, Ref
+from worker.store import meta
 from worker.store.database import chunks, upsert
 from worker.store.mirror import MIRROR
 from worker.store.tables import ChangeRow, HoldRow
@@ -189,6 +190,7 @@ def claim(
     rows = list(db.execute(query))
     if not rows:
         return []
+    meta.note_claim(db, now)
     orphan = rows[0].lease_until is not None
     taken = rows[:1] if orphan else [row for row in rows if row.lease_until is None]
     db.execute(
