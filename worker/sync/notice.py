@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from worker.core import consent, states, tasks, transforms
@@ -24,13 +25,17 @@ if TYPE_CHECKING:
     from worker.store.links import Name, Names
     from worker.store.mirror import Moved
 
+LATE = timedelta(seconds=20)
+"""What was saved longer ago than this a webhook should have told by now (retries end after seconds: facts, outreach-api 7.2)."""
+
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """How many records of a page moved, and how many changes that opened."""
+    """How many records of a page moved, how many changes that opened, and how many had been saved a while ago by then."""
 
     moved: int
     queued: int
+    late: int = 0
 
 
 def keep(
@@ -40,9 +45,11 @@ def keep(
     moved = mirror.save(db, stream, streams.all_seen(snapshots, mapping), now=now)
     if not moved:
         return Told(0, 0)
+    late = sum(one.after.updated_at is not None and one.after.updated_at < now - LATE for one in moved)
     if stream in {Kind.SEQUENCE, Kind.STEP}:
         relation = "sequence" if stream is Kind.SEQUENCE else "sequenceStep"
-        return Told(len(moved), outbox.open_everyone_in(db, relation, [one.after.ref.id for one in moved], now=now))
+        queued = outbox.open_everyone_in(db, relation, [one.after.ref.id for one in moved], now=now)
+        return Told(len(moved), queued, late)
     if stream is Kind.PROSPECT:
         queued = _prospects(db, moved, names=names, now=now)
     elif stream is Kind.STATE:
@@ -53,7 +60,7 @@ def keep(
         queued = _people(db, moved, mapping=mapping, names=names, now=now)
     else:
         queued = _crm_tasks(db, moved, mapping=mapping, now=now)
-    return Told(len(moved), queued)
+    return Told(len(moved), queued, late)
 
 
 def _prospects(db: sa.Connection, moved: Sequence[Moved], *, names: Names, now: datetime) -> int:
