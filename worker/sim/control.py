@@ -5,7 +5,8 @@ which ``waitress`` serves (:func:`serve`, :func:`running`) and ``httpx.WSGITrans
 
 Under ``/_sim/``: ``GET journal?since=N&path=REGEX`` → ``{"entries", "last"}`` · ``GET state`` · ``GET|POST faults`` (a
 list, ``[]`` clears) · ``POST clock`` with ``{"shift": s}``, ``{"set": iso}`` or ``{"freeze": bool}`` · ``POST edit`` ·
-``POST reset`` with ``{"seed", "records"}``.
+``POST reset`` with ``{"seed", "records"}``. A simulator may add controls of its own (``more``: called with the document
+and ``posted``).
 """
 
 from __future__ import annotations
@@ -115,6 +116,8 @@ class ControlApp:
         self.vendor, self.clock, self.journal, self.faults, self.world = vendor, clock, journal, faults, world
         self.operation_of = operation_of
         self.latency_s = 0.0
+        self.more: dict[str, Callable[..., Json]] = {}
+        self.at_close: list[Callable[[], None]] = []
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> list[bytes]:
         """Answer one call."""
@@ -126,6 +129,11 @@ class ControlApp:
                 time.sleep(self.latency_s)
             reply = self._answer(request, environ)
         return _send(reply, self.clock.now(), start_response)
+
+    def close(self) -> None:
+        """End what runs in the background, as the server that served this ends."""
+        for end in self.at_close:
+            end()
 
     def _answer(self, request: Request, environ: WSGIEnvironment) -> Reply:
         fault = self.faults.take(request.method, request.path, self.operation_of(request), request.query)
@@ -240,6 +248,8 @@ def _control(app: ControlApp, request: Request, document: Json) -> Reply:
         if posted:
             app.faults.arm(document)
         return json_reply(200, app.faults.documents())
+    if name in app.more:
+        return json_reply(200, app.more[name](document, posted=posted))
     if name == "clock":
         if posted:
             _turn(app.clock, document)

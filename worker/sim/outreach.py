@@ -4,11 +4,13 @@
 faults (:mod:`worker.sim.control`) it knows ``throttle`` (429; args ``seconds``, ``retry_after`` a form or literal text,
 ``headers`` false leaves the ``X-RateLimit-*`` out), ``omit_relation_data``, ``drop_record`` (args ``id`` or ``index``),
 ``wrong_next_host`` (args ``host``), ``expired_cursor`` (args ``code``; only calls with a cursor), ``duplicate_page`` (a
-page is served once more) and ``empty_middle_page`` (an empty page whose next link leads on).
+page is served once more) and ``empty_middle_page`` (an empty page whose next link leads on). ``/_sim/webhooks`` looks
+after deliveries (:mod:`worker.sim.outreach_courier`).
 """
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl
 
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Options", "build"]
 
+CLEANUP_TOKEN = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 ENCODE = msgspec.json.Encoder().encode
 
 
@@ -38,6 +41,7 @@ def build(
 ) -> ControlApp:
     """Return the simulator of the world ``seed`` with ``records`` people, those of the CRM alone among them."""
     wanted, clock = options or Options(), clock or Clock()
+    journal = Journal()
     world = World(
         clock=clock,
         options=wanted,
@@ -45,8 +49,11 @@ def build(
         records=records,
         fill=outreach_seeded.fill,
         tell=outreach_story.tell,
+        journal=journal,
     )
-    app = control_app(Outreach(world), clock=clock, journal=Journal(), faults=Faults(), world=world)
+    app = control_app(Outreach(world), clock=clock, journal=journal, faults=Faults(), world=world)
+    app.more["webhooks"] = world.courier.control
+    app.at_close.append(world.courier.close)
     app.latency_s = wanted.latency_ms / 1000
     return app
 
@@ -77,6 +84,8 @@ class Outreach:
             return self.world.gate.authorize(request)
         if (request.method, request.path) == ("POST", "/oauth/token"):
             return self.world.gate.token(request)
+        if (request.method, request.path) == ("POST", f"{schema.API}/webhooks/cleanup"):
+            return self._cleanup(request)
         bearer = self.world.gate.check(request)
         headers += self.world.gate.count()
         _throttle(fault, request, headers)
@@ -113,7 +122,7 @@ class Outreach:
 
     def _find(self, type_: str, id_: str) -> Record:
         record = self.world.store[type_].rows.get(int(id_)) if id_.isdecimal() else None
-        if record is None:
+        if record is None or record.id in self.world.store[type_].hidden:
             raise not_found(type_, id_)
         return record
 
@@ -186,6 +195,16 @@ class Outreach:
         if page.more_after and page.records:
             links["next"] = base + query.link(size=size, after=outreach_query.cursor(query, page.records[-1], table))
         return links
+
+    def _cleanup(self, request: Request) -> Reply:
+        """Remove the webhook whose cleanup token is shown, without a bearer; how it is shown is not documented."""
+        shown = {*dict(parse_qsl(request.query)).values(), request.headers.get("outreach-webhook-cleanup-token", "")}
+        shown |= set(CLEANUP_TOKEN.findall(request.body.decode("utf-8", "replace")))
+        for hook in list(self.world.store["webhook"].rows.values()):
+            if hook.get("cleanupToken") in shown:
+                self.world.delete(hook)
+                return Reply(204)
+        raise refusal(404, "resourceNotFound", "Could not find a webhook with that cleanup token.")
 
     def _identity(self) -> dict[str, Any]:
         """Return what ``GET /api/v2`` tells: organisation, user, application. Their exact shape is not documented."""

@@ -6,7 +6,8 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from worker.sim.outreach_errors import invalid, refusal
-from worker.sim.outreach_world import ME, stamp
+from worker.sim.outreach_store import stamp
+from worker.sim.outreach_world import ME
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -68,7 +68,8 @@ class Writer:
             for name in path.split("."):
                 level = self._step(level, name)
                 found.update({(record.type, record.id): record for record in level})
-        return [self.resource(record) for target, record in found.items() if target not in seen]
+        shown = {target: one for target, one in found.items() if target[1] not in self._store[target[0]].hidden}
+        return [self.resource(record) for target, record in shown.items() if target not in seen]
 
     def check(self, type_: str, paths: str) -> None:
         """Raise Refusal if ``include`` names what is no relation."""
@@ -106,7 +107,9 @@ class Writer:
             return BLANK if target is None else {"data": {"type": target[0], "id": target[1]}}
         if relation.many is None:
             return {"links": {"related": self._link(record, relation)}}
-        identities = [{"type": other.type, "id": other.id} for other in self._store.seen_from(record, relation.name)]
+        others = self._store.seen_from(record, relation.name)
+        shown = (other for other in others if other.id not in self._store[other.type].hidden)
+        identities = [{"type": other.type, "id": other.id} for other in shown]
         if relation.many is False:
             return {} if self._without_data else {"data": identities[0] if identities else None}
         related: dict[str, Any] = {} if self._without_data else {"data": identities}

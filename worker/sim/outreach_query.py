@@ -239,11 +239,11 @@ def _walk(order: Sequence[tuple[Any, ...]], first: int, last: int, *, falling: b
 
 
 def _matching(store: Store, table: Table, ids: Iterator[int], rest: list[Clause]) -> Iterator[Record]:
-    rows = (table.rows[id] for id in ids)
+    rows = (table.rows[id] for id in ids if id not in table.hidden)
     return (row for row in rows if all(clause.holds(store, row) for clause in rest)) if rest else rows
 
 
 def _count(store: Store, table: Table, order: Sequence[tuple[Any, ...]], rest: list[Clause]) -> int:
-    if not rest:
+    if not rest and not table.hidden:
         return len(order)
     return sum(1 for _ in _matching(store, table, iter([place[-1] for place in order]), rest))

@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from worker.sim import seed as people
 from worker.sim.outreach_behaviour import STEP_TASK_TYPES, TASK_TYPES, task_relations
-from worker.sim.outreach_store import Record
-from worker.sim.outreach_world import stamp
+from worker.sim.outreach_store import Record, stamp
 
 if TYPE_CHECKING:
     from datetime import datetime

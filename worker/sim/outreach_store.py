@@ -14,12 +14,18 @@ from worker.sim import outreach_schema as schema
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
+    from datetime import datetime
 
     from worker.sim.instruments import Json
 
 Target = tuple[str, int]
 """What a to-one relation points at: type and id."""
 NUMBERS = frozenset({"int", "num", "bool"})
+
+
+def stamp(at: datetime) -> str:
+    """Return a time as resources carry it: UTC, whole seconds, ``.000Z``."""
+    return f"{at:%Y-%m-%dT%H:%M:%S}.000Z"
 
 
 @dataclass(slots=True)
@@ -47,6 +53,8 @@ class Table:
         self.type = type_
         self.rows: dict[int, Record] = {}
         self.version = 0
+        self.hidden: set[int] = set()
+        """Ids of records that the token may not see, though they are there."""
         self._next = 1
         self._orders: dict[str, list[tuple[Any, int]]] = {}
         self._pointing: dict[str, dict[int, set[int]]] = {}

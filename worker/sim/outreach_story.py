@@ -8,6 +8,8 @@ Verbs, named by ``op`` too; where one needs one id, it may also be called ``id``
 ``opt_out``, ``opt_in`` of ``{"prospect": id, "how": "manual" | "unsubscribe"}``;
 ``skip_task`` of ``{"task": id, "how": "state" | "autoskip" | "gone"}``, ``complete_task`` of ``{"task": id}``;
 ``enable_sequence``, ``disable_sequence`` of ``{"sequence": id}``;
+``hide`` of ``{"type", "ids": [...], "hanging": false}`` keeps records from the token without deleting them, with what
+hangs on them if wanted; ``show`` ends that, of everything where no ``type`` is named;
 ``enrol`` of ``{"prospect": id, "sequence": id, "state"?: "active"}``; ``merge`` of ``{"winner": id, "loser": id}``.
 """
 
@@ -18,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 from worker.sim import outreach_behaviour as behaviour
 from worker.sim import outreach_schema as schema
 from worker.sim.outreach_errors import Refusal
+from worker.sim.outreach_world import CASCADES
 from worker.sim.outreach_write import change_sequence
 
 if TYPE_CHECKING:
@@ -150,6 +153,23 @@ def _merge(world: World, edit: Mapping[str, Any]) -> list[Record]:
     return [winner, loser, *changed]
 
 
+def _hide(world: World, edit: Mapping[str, Any]) -> list[Record]:
+    """Keep records from the token: neither lists, nor look-ups by id, nor webhooks tell them any more."""
+    for id_ in map(int, edit["ids"]):
+        world.store[edit["type"]].hidden.add(_one(world, {"id": id_}, edit["type"], "id").id)
+        for type_, relation in CASCADES.get(edit["type"], ()) if edit.get("hanging") else ():
+            world.store[type_].hidden |= world.store[type_].pointing(relation, id_)
+    return []
+
+
+def _show(world: World, edit: Mapping[str, Any]) -> list[Record]:
+    """Let the token see records again."""
+    types = [edit["type"]] if "type" in edit else list(world.store.tables)
+    for table in (world.store[type_] for type_ in types):
+        table.hidden -= set(map(int, edit.get("ids", table.hidden)))
+    return []
+
+
 RAW = {"set": _set, "create": _create, "delete": _delete}
 VERBS = {
     "advance": _advance,
@@ -157,8 +177,10 @@ VERBS = {
     "disable_sequence": _switch_sequence,
     "enable_sequence": _switch_sequence,
     "enrol": _enrol,
+    "hide": _hide,
     "merge": _merge,
     "opt_in": _opt,
     "opt_out": _opt,
+    "show": _show,
     "skip_task": _skip_task,
 }

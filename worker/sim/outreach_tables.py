@@ -204,8 +204,9 @@ TABLES: dict[str, tuple[str, str]] = {
     ),
     "webhook": (
         """
-        action str255 FS; active bool FS; createdAt dt R; disabledReason str1024 R; disabledSince dt R;
-        disabledUntil dt R; payloadVersion int; resource str255 FS; secret str255; updatedAt dt R; url str1024
+        action str255 FS; active bool FS; cleanupToken str R; createdAt dt R; creatorAppId str R;
+        creatorAppName str R; disabledReason str1024 R; disabledSince dt R; disabledUntil dt R;
+        payloadVersion int; resource str255 FS; secret str255; updatedAt dt R; url str1024
         """,
         """
         authorizer one:user W -; creator one:user R id; updater one:user R id

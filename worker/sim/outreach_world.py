@@ -10,13 +10,15 @@ from typing import TYPE_CHECKING, Any
 
 from worker.sim import outreach_schema as schema
 from worker.sim.outreach_auth import Gate
-from worker.sim.outreach_store import Record, Store, texts
+from worker.sim.outreach_courier import Courier
+from worker.sim.outreach_letter import identifier
+from worker.sim.outreach_store import Record, Store, stamp, texts
+from worker.sim.outreach_webhooks import News, nothing, whole
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
-    from datetime import datetime
 
-    from worker.sim.control import Clock
+    from worker.sim.control import Clock, Journal
     from worker.sim.instruments import Json
     from worker.sim.outreach_options import Options
     from worker.sim.outreach_store import Target
@@ -34,11 +36,6 @@ ME = ("user", 1)
 """The user whose token is used."""
 
 
-def stamp(at: datetime) -> str:
-    """Return a time as resources carry it: UTC, whole seconds, ``.000Z``."""
-    return f"{at:%Y-%m-%dT%H:%M:%S}.000Z"
-
-
 class World:
     """All records, the clock they are stamped by, and the lock under which they are read and changed."""
 
@@ -51,6 +48,7 @@ class World:
         records: int,
         fill: Callable[[World, str, int], None],
         tell: Callable[[World, Mapping[str, Any]], list[Record]],
+        journal: Journal,
     ) -> None:
         """Start with what ``fill`` puts in; ``tell`` carries out an edit and returns what it changed."""
         self.lock = threading.RLock()
@@ -58,6 +56,7 @@ class World:
         self._seed, self._records, self._fill, self._tell = seed, records, fill, tell
         self.store, self.gate = Store(), Gate(options, clock)
         self.effect: list[dict[str, Any]] = []
+        self.courier = Courier(self, journal)
         self.reset(seed=None, records=None)
 
     def reset(self, *, seed: str | None, records: int | None) -> None:
@@ -67,6 +66,7 @@ class World:
             self._records = self._records if records is None else records
             self.store, self.effect = Store(), []
             self.gate = Gate(self.options, self.clock)
+            self.courier.reset()
             self._fill(self, self._seed, self._records)
 
     @property
@@ -98,6 +98,7 @@ class World:
         self.effect.append({"op": "create", "type": type_, "id": record.id, "changes": changes})
         if type_ == "prospect":
             self._keep_addresses(record)
+        self.courier.hear(whole(record, "created"))
         if type_ in EVENT_NAMES:
             self.event(f"{EVENT_NAMES[type_]}_created", record)
         return record
@@ -114,17 +115,34 @@ class World:
         """Change a record; ``touch`` moves its ``updatedAt``. ``event`` names the event instead of ``…_updated``."""
         related = relations or {}
         wanted = {**attributes, **self._derived(record, attributes)}
-        before = {name: record.get(name) for name in wanted} | _plain({n: record.relations.get(n) for n in related})
-        after = {**wanted, **_plain(related)}
+        former = {name: record.get(name) for name in wanted}
+        pointed = {name: record.relations.get(name) for name in related}
+        before, after = former | _plain(pointed), {**wanted, **_plain(related)}
         changes = {name: [before[name], value] for name, value in after.items() if before[name] != value}
         if touch and "updatedAt" not in wanted:
-            wanted["updatedAt"] = self.now()
+            wanted["updatedAt"], former["updatedAt"] = self.now(), record.get("updatedAt")
         self.store[record.type].change(record, wanted, related)
         self.effect.append({"op": "update", "type": record.type, "id": record.id, "changes": changes})
         if record.type == "prospect" and "emails" in changes:
             self._keep_addresses(record)
+        self._herald(record, changes, former, pointed, event)
         if record.type in EVENT_NAMES:
             self.event(event or f"{EVENT_NAMES[record.type]}_updated", record)
+
+    def _herald(
+        self,
+        record: Record,
+        changes: Mapping[str, Any],
+        former: Mapping[str, Any],
+        pointed: Mapping[str, Target | None],
+        event: str | None,
+    ) -> None:
+        """Tell the webhooks what an update changed, ``updatedAt`` with it."""
+        told = {name: record.get(name) for name in former if name in changes or name == "updatedAt"}
+        related = {name: record.relations.get(name) for name in pointed if name in changes}
+        before = {name: former[name] for name in told}
+        news = News(record.type, record.id, "updated", told, related, before, {n: pointed[n] for n in related})
+        self.courier.hear(news, event.rpartition("_")[2] if event else None)
 
     def delete(self, record: Record) -> None:
         """Take a record out with what hangs on it."""
@@ -133,10 +151,16 @@ class World:
                 hanging = self.store[type_].rows.get(id_)
                 if hanging is not None:
                     self.delete(hanging)
+        self._destroyed(record)
         self.store[record.type].remove(record)
         self.effect.append({"op": "delete", "type": record.type, "id": record.id, "changes": {}})
         if record.type in EVENT_NAMES:
             self.event(f"{EVENT_NAMES[record.type]}_destroyed", record)
+
+    def _destroyed(self, record: Record) -> None:
+        if self.courier.settings.empty_updates:
+            self.courier.hear(nothing(record))
+        self.courier.hear(whole(record, "destroyed"))
 
     def event(self, name: str, about: Record) -> Record:
         """Record that something happened to ``about``."""
@@ -151,6 +175,7 @@ class World:
 
     def tick(self) -> None:
         """Let pending states become active whose time has come, if the options want that."""
+        self.courier.tick()
         wait_s = self.options.activate_after_s
         if wait_s is None:
             return
@@ -182,6 +207,8 @@ class World:
 
     def _derived(self, record: Record, attributes: Mapping[str, Any]) -> dict[str, Any]:
         """Return the values that follow from written ones."""
+        if record.type == "webhook" and not record.attributes:
+            return {"cleanupToken": identifier(self.seed, "cleanup", record.id)}
         names = ("firstName", "lastName")
         if record.type not in {"prospect", "user"} or not any(name in attributes for name in names):
             return {}
@@ -197,13 +224,22 @@ class World:
             if row.get("email").lower() in texts(prospect.get("emails")):
                 kept[row.get("email").lower()] = row
             else:
+                self._destroyed(row)
                 table.remove(row)
         for order, email in enumerate(prospect.get("emails") or ()):
             if email.lower() in kept:
-                table.change(kept[email.lower()], {"order": order}, {})
+                self._reorder(kept[email.lower()], order)
                 continue
             told = {"email": email, "order": order, "emailType": "work", "createdAt": now, "updatedAt": now}
-            table.put(Record("emailAddress", table.new_id(), told, {"prospect": ("prospect", prospect.id)}))
+            address = Record("emailAddress", table.new_id(), told, {"prospect": ("prospect", prospect.id)})
+            table.put(address)
+            self.courier.hear(whole(address, "created"))
+
+    def _reorder(self, address: Record, order: int) -> None:
+        before = {"order": address.get("order")}
+        self.store["emailAddress"].change(address, {"order": order}, {})
+        if before["order"] != order:
+            self.courier.hear(News("emailAddress", address.id, "updated", {"order": order}, {}, before, {}))
 
 
 def _plain(relations: Mapping[str, Target | None]) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from worker.sim import outreach_behaviour as behaviour
 from worker.sim import outreach_schema as schema
+from worker.sim import outreach_webhooks as webhooks
 from worker.sim.outreach_errors import invalid, not_found, refusal
 from worker.sim.outreach_filters import timestamp
 from worker.sim.outreach_world import ME
@@ -129,6 +130,8 @@ def create(world: World, type_: str, request: Request) -> Record:
         subject = relations["subject"]
         relations["prospect"] = subject if subject[0] == "prospect" else None
         attributes.setdefault("dueAt", world.now())
+    if type_ == "webhook":
+        webhooks.check(attributes)
     told = {"owner", "creator", "updater"} & schema.resource(type_).relations.keys()
     return world.create(type_, attributes, {**dict.fromkeys(told, ME), **relations})
 
@@ -153,7 +156,9 @@ def update(world: World, record: Record, request: Request) -> None:
         return
     more: dict[str, Any] = {}
     if record.type == "webhook":
-        more = {"disabledReason": None, "disabledSince": None, "disabledUntil": None}
+        webhooks.check({name: record.get(name) for name in schema.resource("webhook").attributes} | attributes)
+        more = dict.fromkeys(("disabledReason", "disabledSince", "disabledUntil"))
+        world.courier.forgive(record)
     world.update(record, {**attributes, **more}, relations)
 
 

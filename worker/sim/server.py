@@ -40,6 +40,9 @@ class Delayed(Protocol):
 
     latency_s: float
 
+    def close(self) -> None:
+        """End what runs in the background."""
+
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         """Answer one call."""
 
@@ -56,6 +59,7 @@ def running(app: WSGIApplication, *, port: int = 0, threads: int = 16) -> Iterat
         stop.set()
         server.pull_trigger()
         thread.join(timeout=5)
+        getattr(app, "close", int)()
 
 
 def serve(app: Delayed, *, port: int, host: str = "127.0.0.1", latency_ms: float = 0, threads: int = 16) -> None:
@@ -79,5 +83,6 @@ def serve(app: Delayed, *, port: int, host: str = "127.0.0.1", latency_ms: float
     try:
         _loop(server, stop)
     finally:
+        app.close()
         for number, handler in former:
             signal.signal(number, handler)
