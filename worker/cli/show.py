@@ -11,12 +11,26 @@ from rich.progress import Progress as Bars
 from rich.table import Table
 
 if TYPE_CHECKING:
+    from datetime import datetime
     from types import TracebackType
 
     from worker.core.records import Kind
     from worker.sync.poll import Polled
     from worker.sync.run import Report
     from worker.sync.tally import Tally
+
+
+def span(seconds: float) -> str:
+    """Return a span of time in the unit that fits: 12 s, 5 min, 3 h, 2 days."""
+    for unit, size, up_to in (("s", 1, 120), ("min", 60, 7200), ("h", 3600, 172_800)):
+        if seconds < up_to:
+            return f"{seconds / size:.0f} {unit}"
+    return f"{seconds / 86_400:.0f} days"
+
+
+def local(at: datetime | None) -> str:
+    """Return a moment by the clock of whoever reads it; a dash for none."""
+    return at.astimezone().strftime("%Y-%m-%d %H:%M:%S") if at else "–"
 
 
 class Progress:

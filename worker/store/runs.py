@@ -28,3 +28,9 @@ def end(db: sa.Connection, run_id: str, now: datetime, report: dict[str, Any]) -
     """Write down how it ended."""
     text = msgspec.json.encode(report).decode()
     db.execute(sa.update(RUN).where(RUN.c.id == run_id).values(ended_at=now, report=text))
+
+
+def newest(db: sa.Connection) -> datetime | None:
+    """Return when the last foreground pass ended."""
+    ended: datetime | None = db.execute(sa.select(sa.func.max(RUN.c.ended_at))).scalar_one()
+    return ended

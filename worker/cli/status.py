@@ -1,0 +1,196 @@
+"""`outbook status`: is it safe, is it fresh, is it stuck, how much budget is left, and the next command to type."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import typer
+from rich.console import Console, Group
+from rich.live import Live
+from rich.markup import escape
+from rich.table import Table
+
+from worker import bootstrap, config
+from worker.cli.show import local, span
+from worker.config import Settings
+from worker.core import mapping_file
+from worker.core.outlook import Lag, Nets, Outlook, Spent, as_json
+from worker.store.database import Store
+from worker.sync import outlook as drawing
+
+INVALID = 4
+EVERY_S = 2.0
+SHOWN = 5
+VERSION = len("sha256:") + 12
+
+
+def status(
+    *,
+    as_document: bool = typer.Option(False, "--json", help="Print it as one JSON document."),
+    watch: bool = typer.Option(False, "--watch", help="Keep showing it until Ctrl-C."),
+) -> None:
+    """Show whether all is well, and the next command to type."""
+    if watch and as_document:
+        raise config.SettingsInvalid(["--watch and --json exclude each other: JSON is one document"])
+    settings = config.load(os.environ, Path.cwd(), credentials=False)
+    store = bootstrap.open_store(settings)
+    if as_document:
+        sys.stdout.write(json.dumps(as_json(look(settings, store)), ensure_ascii=False) + "\n")
+        return
+    console = Console(file=sys.stdout)
+    if not watch:
+        console.print(drawn(look(settings, store)), soft_wrap=True)
+        return
+    with Live(console=console, auto_refresh=False, screen=console.is_terminal) as live:
+        while True:
+            live.update(drawn(look(settings, store)), refresh=True)
+            time.sleep(EVERY_S)
+
+
+def look(settings: Settings, store: Store) -> Outlook:
+    """Return how everything stands, the mapping's file included, whether it can be read or not."""
+    mapping, problem = None, None
+    try:
+        mapping = bootstrap.read_mapping(settings.mapping)
+    except mapping_file.MappingInvalid as invalid:
+        problem = f"{len(invalid.problems)} problems, first {str(invalid).splitlines()[0]}"
+    return drawing.look(store, drawing.terms(settings, mapping, problem), bootstrap.now())
+
+
+def drawn(outlook: Outlook) -> Group:
+    """Return the outlook as a person reads it."""
+    streams = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0))
+    for heading in ("stream", "read until", "last poll", ""):
+        streams.add_column(heading, no_wrap=True, header_style="")
+    for one in outlook.fresh.streams:
+        ago = "never" if one.polled_age_s is None else f"{span(one.polled_age_s)} ago"
+        note = one.trouble or ("being read" if one.reading else "" if one.primed else "not read to its end yet")
+        streams.add_row(one.stream, local(one.watermark), ago, escape(note))
+    closing = [
+        f"{'then' if number else 'next'}: [bold]{escape(one.command)}[/]  ({escape(one.why)})"
+        for number, one in enumerate(outlook.next)
+    ]
+    return Group(
+        f"[bold]Outbook[/] at {local(outlook.at)}",
+        "",
+        *_block("safe", outlook.safe.ok, _safe(outlook)),
+        *_block("fresh", outlook.fresh.ok, _fresh(outlook)),
+        *_block("stuck", outlook.stuck.ok, _stuck(outlook)),
+        *_block("budget", outlook.budget.ok, _budget(outlook)),
+        *_block("mapping", outlook.mapping.problem is None and not outlook.mapping.differs, _mapping(outlook)),
+        *_block("keys", _keys_ok(outlook), _keys(outlook)),
+        *_block("nets", True, _nets(outlook.nets)),
+        "",
+        streams,
+        "",
+        *(closing or ["next: nothing; all is well"]),
+    )
+
+
+def _block(name: str, ok: bool, lines: Iterator[str]) -> Iterator[str]:
+    mark = "[green]ok  [/]" if ok else "[bold yellow]WARN[/]"
+    for number, line in enumerate(lines):
+        yield f"[bold]{name:<8}[/]{mark}  {escape(line)}" if number == 0 else f"{'':<14}{escape(line)}"
+
+
+def _safe(outlook: Outlook) -> Iterator[str]:
+    out, kept = outlook.safe.opt_outs, outlook.safe.kept_back
+    if out.undelivered:
+        yield f"opt-outs on their way: {out.undelivered}, the oldest for {span(out.oldest_age_s or 0)}"
+    else:
+        yield "no opt-out is waiting"
+    if out.failed:
+        yield f"opt-outs that could not be delivered: {out.failed}"
+    yield f"opted out within the last hour: {out.last_hour}" + ("; unusually many" if out.alarm else "")
+    if kept.records:
+        yield f"kept back: {kept.records}, opt-outs among them {kept.opt_outs} ({', '.join(kept.because)})"
+    for one in outlook.safe.pauses:
+        yield f"paused: {one.scope} since {local(one.since)}" + (f", {one.words}" if one.words else "")
+
+
+def _fresh(outlook: Outlook) -> Iterator[str]:
+    yield f"to Workbooks: {_lag(outlook.fresh.to_crm)}"
+    yield f"to Outreach: {_lag(outlook.fresh.to_outreach)}"
+
+
+def _lag(lag: Lag) -> str:
+    if lag.p50_s is None or lag.p95_s is None:
+        return "no edit was carried over within 24 h"
+    return f"from edit to write p50 {span(lag.p50_s)}, p95 {span(lag.p95_s)} ({lag.writes} within 24 h)"
+
+
+def _stuck(outlook: Outlook) -> Iterator[str]:
+    stuck, tally = outlook.stuck, outlook.stuck.open
+    yield f"in sync: {stuck.in_sync} of {stuck.linked} linked people"
+    yield (
+        f"open: due {tally.due}, deferred {tally.deferred}, waiting {tally.waiting}, held {tally.held}, "
+        f"failed {tally.failed}, kept back {tally.kept_back}"
+    )
+    if stuck.excluded:
+        yield f"excluded: {stuck.excluded_records}"
+        yield from (f"  {one.records}  {one.reason}" for one in stuck.excluded[:SHOWN])
+    for held in stuck.held:
+        yield f"held: {held.entries} {held.kind} ({held.records} records hang on it)"
+    for one in stuck.failed[:SHOWN]:
+        newest = f", newest {local(one.newest)}" if one.newest else ""
+        yield f"failed: {one.records}  {one.cause}{newest}"
+
+
+def _budget(outlook: Outlook) -> Iterator[str]:
+    yield f"Outreach: {_spent(outlook.budget.outreach)}"
+    yield f"Workbooks: {_spent(outlook.budget.workbooks)}"
+
+
+def _spent(spent: Spent) -> str:
+    hour = f"{spent.hour_used} calls this hour" + (f" of {spent.hour_limit}" if spent.hour_limit is not None else "")
+    year = f"{spent.year_used} this year" + (f" of {spent.year_limit}" if spent.year_limit is not None else "")
+    pace = spent.a_year_at_this_pace
+    ahead = "pace not known before a day has passed" if pace is None else f"{pace} a year at this pace"
+    end = f", used up on {spent.runs_out_on}" if spent.runs_out_on else ""
+    return f"{hour}, {year}, {ahead}{end}"
+
+
+def _mapping(outlook: Outlook) -> Iterator[str]:
+    mapping = outlook.mapping
+    since = f" since {local(mapping.applied_at)}" if mapping.applied_at else ""
+    yield f"in force: {mapping.version[:VERSION]}{since}" if mapping.version else "none in force yet"
+    if mapping.problem:
+        yield f"the file cannot be used: {mapping.problem}"
+    elif mapping.differs and mapping.file:
+        yield f"the file is another one: {mapping.file[:VERSION]}"
+    elif mapping.version:
+        yield "the file is the same"
+
+
+def _keys_ok(outlook: Outlook) -> bool:
+    return not any(one.why.startswith(("the Workbooks key", "nobody has renewed")) for one in outlook.next)
+
+
+def _keys(outlook: Outlook) -> Iterator[str]:
+    keys = outlook.credentials
+    if keys.workbooks_key_expires:
+        yield f"Workbooks: the key runs out on {keys.workbooks_key_expires}, in {keys.workbooks_key_days_left} days"
+    else:
+        yield "Workbooks: when the key runs out is not told (OUTBOOK_WORKBOOKS__API_KEY_EXPIRES)"
+    if keys.outreach_renewed_at:
+        left = f"good for {keys.outreach_days_left:.1f} days more without us"
+        yield f"Outreach: token renewed {local(keys.outreach_renewed_at)}, {left}"
+    else:
+        yield "Outreach: no token has been renewed here"
+
+
+def _nets(nets: Nets) -> Iterator[str]:
+    if nets.webhooks.last_at:
+        yield f"webhooks: the last one {local(nets.webhooks.last_at)}, {nets.webhooks.waiting} not looked at yet"
+    else:
+        yield "webhooks: none has come in"
+    for one in nets.rounds:
+        ended = f"last round ended {local(one.ended_at)}" if one.ended_at else "no round has ended yet"
+        yield f"{one.name}: {ended}, next {local(one.next_at)}"
+    channels = ", ".join(f"{name} {count}" for name, count in sorted(nets.seen.items())) or "nothing yet"
+    yield f"first seen within a week by: {channels}; caught only by the sweep: {nets.caught_only_by_sweep}"

@@ -1,0 +1,162 @@
+"""How the store stands, in counts: what `status`, the probes and the metrics ask, cheap on a million records."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+import msgspec
+import sqlalchemy as sa
+
+from worker.core.outlook import Cause, Round, Webhooks
+from worker.core.records import Kind, System
+from worker.store.budget import CALL, HOUR, YEAR
+from worker.store.links import EXCLUSION, HISTORY, LATCH, LINK
+from worker.store.outbox import CHANGE, HOLD, Lane, Standing
+from worker.store.tables import MappingRow, PauseRow, RoundRow, TokenRow, WebhookRow
+
+PAUSE: sa.Table = PauseRow.__table__  # type: ignore[attr-defined]
+ROUND: sa.Table = RoundRow.__table__  # type: ignore[attr-defined]
+TOKEN: sa.Table = TokenRow.__table__  # type: ignore[attr-defined]
+WEBHOOK: sa.Table = WebhookRow.__table__  # type: ignore[attr-defined]
+MAPPING: sa.Table = MappingRow.__table__  # type: ignore[attr-defined]
+
+SAMPLE = 20_000
+"""Writes that a percentile is made of at most: the newest ones."""
+REASONS = 20
+"""Reasons and causes that are told one by one; the rest is in the totals."""
+OPT_OUTS_LOOKED_AT = 500
+WEEK = timedelta(days=7)
+
+
+def by_standing(db: sa.Connection, now: datetime) -> dict[tuple[Standing, bool, Lane], int]:
+    """Return how many changes are open by standing, by whether their time has come, and by lane; from an index alone."""
+    come = sa.case((CHANGE.c.next_at <= now, 1), else_=0).label("come")
+    columns = (CHANGE.c.state, come, CHANGE.c.lane)
+    rows = db.execute(sa.select(*columns, sa.func.count().label("records")).group_by(*columns))
+    return {(Standing(row.state), bool(row.come), Lane(row.lane)): row.records for row in rows}
+
+
+def oldest_opt_out(db: sa.Connection) -> datetime | None:
+    """Return when the oldest opt-out that is still on its way was noticed; those a person must decide have been told."""
+    waiting = CHANGE.c.state.in_([Standing.DUE.value, Standing.KEPT.value])
+    query = sa.select(sa.func.min(CHANGE.c.opened_at)).where(CHANGE.c.lane == int(Lane.OPT_OUT), waiting)
+    oldest: datetime | None = db.execute(query).scalar_one()
+    return oldest
+
+
+def failed_opt_outs(db: sa.Connection) -> list[int]:
+    """Return prospects with a dead letter in the lane of opt-outs, at most 500; the opt-out itself may have got through."""
+    query = sa.select(CHANGE.c.record_id).where(
+        CHANGE.c.state == Standing.DEAD, CHANGE.c.lane == int(Lane.OPT_OUT), CHANGE.c.kind == Kind.PROSPECT
+    )
+    return list(db.execute(query.order_by(CHANGE.c.record_id).limit(OPT_OUTS_LOOKED_AT)).scalars())
+
+
+def opted_out_since(db: sa.Connection, since: datetime) -> int:
+    """Return how many people were first seen opted out since then; one known on both sides counts once."""
+    query = sa.select(sa.func.count()).select_from(LATCH).where(LATCH.c.since >= since)
+    told = [db.execute(query.where(LATCH.c.key_kind == kind)).scalar_one() for kind in ("prospect", "person")]
+    return int(max(told))
+
+
+def pauses(db: sa.Connection) -> list[Any]:
+    """Return what somebody has paused, oldest first."""
+    return list(db.execute(sa.select(PAUSE).order_by(PAUSE.c.since, PAUSE.c.scope)))
+
+
+def lags(db: sa.Connection, system: System, since: datetime) -> list[float]:
+    """Return for the newest writes to one side how many seconds lay between the vendor's change and our write, ascending."""
+    query = sa.select(HISTORY.c.at, HISTORY.c.caused_at).where(
+        HISTORY.c.system == system, HISTORY.c.at >= since, HISTORY.c.caused_at.is_not(None)
+    )
+    rows = db.execute(query.order_by(HISTORY.c.at.desc()).limit(SAMPLE))
+    return sorted(max(0.0, (row.at - row.caused_at).total_seconds()) for row in rows)
+
+
+def unsettled_pairs(db: sa.Connection) -> int:
+    """Return how many linked people have an open change."""
+    query = (
+        sa.select(sa.func.count())
+        .select_from(CHANGE)
+        .join(LINK, sa.and_(LINK.c.kind == CHANGE.c.kind, LINK.c.outreach_id == CHANGE.c.record_id))
+        .where(CHANGE.c.kind == Kind.PROSPECT, LINK.c.gone == sa.false())
+    )
+    return int(db.execute(query).scalar_one())
+
+
+def excluded_by_reason(db: sa.Connection) -> list[tuple[str, int]]:
+    """Return why records are left out, each with how many are, the most first."""
+    records = sa.func.count().label("records")
+    query = sa.select(EXCLUSION.c.reason, records).group_by(EXCLUSION.c.reason)
+    return [(row.reason, row.records) for row in db.execute(query.order_by(records.desc(), EXCLUSION.c.reason))]
+
+
+def held_by_kind(db: sa.Connection) -> list[tuple[str, int, int]]:
+    """Return what waits for a person by kind: how many entries, and how many records hang on them."""
+    theirs = sa.select(HOLD.c.kind, sa.func.count().label("records")).join(CHANGE, CHANGE.c.hold_key == HOLD.c.key)
+    hanging = {row.kind: row.records for row in db.execute(theirs.group_by(HOLD.c.kind))}
+    rows = db.execute(sa.select(HOLD.c.kind, sa.func.count()).group_by(HOLD.c.kind).order_by(HOLD.c.kind))
+    return [(kind, entries, hanging.get(kind, 0)) for kind, entries in rows]
+
+
+def failed_by_cause(db: sa.Connection) -> list[Cause]:
+    """Return the commonest causes of dead letters, the most first."""
+    records = sa.func.count().label("records")
+    query = sa.select(CHANGE.c.error, records, sa.func.max(CHANGE.c.failed_at).label("newest"))
+    query = query.where(CHANGE.c.state == Standing.DEAD).group_by(CHANGE.c.error)
+    rows = db.execute(query.order_by(records.desc(), CHANGE.c.error).limit(REASONS))
+    return [Cause(row.error or "no reason was noted", row.records, row.newest) for row in rows]
+
+
+@dataclass(frozen=True, slots=True)
+class Calls:
+    """Calls made to one vendor: in this clock hour, in the last 365 days, in the last week or since the first one."""
+
+    hour: int = 0
+    year: int = 0
+    week: int = 0
+    first: datetime | None = None
+
+
+def calls(db: sa.Connection, now: datetime) -> dict[System, Calls]:
+    """Return how many calls everybody made, as far as they have been written down."""
+    hour = now.replace(minute=0, second=0, microsecond=0)
+
+    def since(moment: datetime) -> sa.ColumnElement[int]:
+        return sa.func.sum(sa.case((CALL.c.hour >= moment, CALL.c.calls), else_=0))
+
+    query = sa.select(
+        CALL.c.system,
+        since(hour).label("in_hour"),
+        sa.func.sum(CALL.c.calls).label("in_year"),
+        since(hour - WEEK + HOUR).label("in_week"),
+        sa.func.min(CALL.c.hour).label("first"),
+    )
+    rows = db.execute(query.where(CALL.c.hour >= hour - YEAR + HOUR).group_by(CALL.c.system))
+    return {System(row.system): Calls(row.in_hour, row.in_year, row.in_week, row.first) for row in rows}
+
+
+def newest_mapping(db: sa.Connection) -> tuple[str, datetime | None] | None:
+    """Return the version of the mapping that was put in force last, and when; None if none ever was."""
+    row = db.execute(sa.select(MAPPING.c.version, MAPPING.c.applied_at).order_by(MAPPING.c.applied_at.desc())).first()
+    return (row.version, row.applied_at) if row else None
+
+
+def renewed_at(db: sa.Connection, system: System) -> datetime | None:
+    """Return when a vendor's tokens were last renewed, without opening them; None if none were."""
+    return db.execute(sa.select(TOKEN.c.minted_at).where(TOKEN.c.vendor == system)).scalar()
+
+
+def rounds(db: sa.Connection) -> list[Round]:
+    """Return the sweep and the reconciliation, as far as they have come."""
+    rows = db.execute(sa.select(ROUND).order_by(ROUND.c.name))
+    return [Round(row.name, row.began_at, row.ended_at, row.next_at, msgspec.json.decode(row.last)) for row in rows]
+
+
+def webhooks(db: sa.Connection) -> Webhooks:
+    """Return how the receiver fares."""
+    last = db.execute(sa.select(WEBHOOK.c.at).order_by(WEBHOOK.c.id.desc()).limit(1)).scalar()
+    waiting = sa.select(sa.func.count()).select_from(WEBHOOK).where(WEBHOOK.c.done_at.is_(None))
+    return Webhooks(last, int(db.execute(waiting).scalar_one()))

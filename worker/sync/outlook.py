@@ -1,0 +1,284 @@
+"""The outlook, drawn: one function for `outbook status`, the probes and the metrics. Its shape is that of ``core.outlook``."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from worker.core import plan, transforms
+from worker.core.advice import advice
+from worker.core.mapping import Computed, Share
+from worker.core.outlook import (
+    Budget,
+    Credentials,
+    Excluded,
+    Fresh,
+    Held,
+    InForce,
+    KeptBack,
+    Lag,
+    Nets,
+    Open,
+    OptOuts,
+    Outlook,
+    Pause,
+    Safe,
+    Spent,
+    Stream,
+    Stuck,
+)
+from worker.core.records import Kind, System
+from worker.store import cursors, links, meta, mirror, runs, sights
+from worker.store import outlook as counts
+from worker.store.outbox import Lane, Standing
+from worker.sync import brakes
+from worker.sync.run import MAPPING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping as Dict
+    from datetime import date, datetime
+
+    import sqlalchemy as sa
+
+    from worker.config import Settings
+    from worker.core.mapping import Mapping
+    from worker.store.database import Store
+
+DAY, WEEK, YEAR = timedelta(days=1), timedelta(days=7), timedelta(days=365)
+REFRESH_LASTS = timedelta(days=14)
+"""How long an unused refresh token of Outreach lives (facts, outreach 1.1)."""
+OPT_OUT_PATIENCE = timedelta(minutes=15)
+POLL_PATIENCE_S = 900.0
+OPT_OUTS_AN_HOUR = Share(2.0, 20)
+"""More opt-outs than this within an hour raise an alarm; they are delivered all the same (contract, section 5)."""
+
+Standings = dict[tuple[Standing, bool, Lane], int]
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What the settings and the mapping's file say. ``problem`` is why the file cannot be read; ``no_email`` a CRM field."""
+
+    hourly: int | None = None
+    yearly: int | None = None
+    poll_s: float = 60.0
+    writes: bool = True
+    pilot: bool = False
+    key_expires: date | None = None
+    file: str | None = None
+    problem: str | None = None
+    no_email: str | None = None
+
+
+def terms(settings: Settings, mapping: Mapping | None, problem: str | None = None) -> Terms:
+    """Return the terms under which this process works; ``mapping`` is that of the file, None if it cannot be read."""
+    flag = mapping.field_of(Computed.OPTED_OUT) if mapping else None
+    return Terms(
+        hourly=settings.outreach.hourly_calls,
+        yearly=settings.outreach.yearly_calls,
+        poll_s=settings.poll_seconds,
+        writes=settings.writes == "all",
+        pilot=settings.only is not None,
+        key_expires=settings.workbooks.api_key_expires,
+        file=mapping.version if mapping else None,
+        problem=problem,
+        no_email=flag.crm if flag else None,
+    )
+
+
+def look(store: Store, told: Terms, now: datetime) -> Outlook:
+    """Return how everything stands: some thirty counting queries in one reading transaction, however much there is."""
+    with store.read() as db:
+        linked = links.count(db, Kind.PROSPECT)
+        standings = counts.by_standing(db, now)
+        drawn = Outlook(
+            at=now,
+            safe=_safe(db, told, standings, linked, now),
+            fresh=_fresh(db, told, now),
+            stuck=_stuck(db, standings, linked),
+            budget=_budget(db, told, now),
+            mapping=_mapping(db, told),
+            credentials=_credentials(db, told, now),
+            nets=_nets(db, now),
+            next=(),
+        )
+    return replace(drawn, next=advice(drawn))
+
+
+def _count(standings: Standings, *wanted: Standing, lane: Lane | None = None) -> int:
+    return sum(n for (standing, _, its), n in standings.items() if standing in wanted and lane in {None, its})
+
+
+def _safe(db: sa.Connection, told: Terms, standings: Standings, linked: int, now: datetime) -> Safe:
+    pauses = tuple(Pause(row.scope, row.since, row.words) for row in counts.pauses(db))
+    opt_outs = _opt_outs(db, told, standings, linked, now)
+    kept = _count(standings, Standing.KEPT)
+    because = [
+        *(f"paused: {one.scope}" for one in pauses),
+        *(["OUTBOOK_WRITES"] if not told.writes else []),
+        *(["OUTBOOK_ONLY"] if told.pilot else []),
+    ]
+    kept_back = KeptBack(
+        kept, _count(standings, Standing.KEPT, lane=Lane.OPT_OUT), tuple((because or ["--direction"]) if kept else [])
+    )
+    late = opt_outs.oldest_at is not None and now - opt_outs.oldest_at > OPT_OUT_PATIENCE
+    return Safe(not (late or opt_outs.failed or opt_outs.alarm), opt_outs, kept_back, pauses)
+
+
+def _opt_outs(db: sa.Connection, told: Terms, standings: Standings, linked: int, now: datetime) -> OptOuts:
+    oldest = counts.oldest_opt_out(db)
+    since = now - timedelta(hours=1)
+    through = transforms.parse_time(meta.get(db, brakes.THROUGH))
+    # Those that the first load finds are old ones, all seen at once.
+    lately = counts.opted_out_since(db, max(since, through)) if through else 0
+    return OptOuts(
+        undelivered=_count(standings, Standing.DUE, Standing.KEPT, lane=Lane.OPT_OUT),
+        oldest_at=oldest,
+        oldest_age_s=_age(oldest, now),
+        failed=_undelivered(db, counts.failed_opt_outs(db), told.no_email),
+        last_hour=lately,
+        alarm=not OPT_OUTS_AN_HOUR.allows(lately, linked),
+    )
+
+
+def _undelivered(db: sa.Connection, prospect_ids: list[int], no_email: str | None) -> int:
+    """Return of how many dead letters one side does not show the opt-out; others failed for another field's sake."""
+    if not prospect_ids:
+        return 0
+    prospects, known = mirror.load(db, Kind.PROSPECT, prospect_ids), links.load(db, Kind.PROSPECT, prospect_ids)
+    people = mirror.load(db, Kind.PERSON, [link.crm_id for link in known.values() if not link.gone])
+    lacking = 0
+    for pid in prospect_ids:
+        prospect, link = prospects.get(pid), known.get(pid)
+        person = people.get(link.crm_id) if link else None
+        shown = [plan.prospect_opted_out(prospect.fields) is not None] if prospect and not prospect.deleted else []
+        if person and not person.deleted and no_email:
+            shown.append(transforms.flag(person.fields.get(no_email)))
+        lacking += not all(shown)
+    return lacking
+
+
+def _fresh(db: sa.Connection, told: Terms, now: datetime) -> Fresh:
+    known = {row.stream: row for row in cursors.all_of(db)}
+    streams = tuple(_stream(kind.value, known.get(kind.value), now) for kind in cursors.STREAMS)
+    patience = max(POLL_PATIENCE_S, 10 * told.poll_s)
+    # Streams slow down by themselves, so what counts is that anything at all is being read.
+    ages = [one.polled_age_s for one in streams if one.polled_age_s is not None]
+    moving = any(one.reading for one in streams) or (bool(ages) and min(ages) <= patience)
+    return Fresh(
+        ok=moving and all(one.primed and not one.trouble for one in streams),
+        streams=streams,
+        to_crm=_lag(counts.lags(db, System.CRM, now - DAY)),
+        to_outreach=_lag(counts.lags(db, System.OUTREACH, now - DAY)),
+        last_pass_at=runs.newest(db),
+    )
+
+
+def _stream(name: str, row: sa.Row[tuple[object, ...]] | None, now: datetime) -> Stream:
+    if row is None:
+        return Stream(
+            name, primed=False, reading=False, watermark=None, polled_at=None, polled_age_s=None, trouble=None
+        )
+    return Stream(
+        stream=name,
+        primed=row.primed_at is not None,
+        reading=row.run_began is not None,
+        watermark=row.watermark,
+        polled_at=row.polled_at,
+        polled_age_s=_age(row.polled_at, now),
+        trouble=row.trouble,
+    )
+
+
+def _lag(seconds: list[float]) -> Lag:
+    """Return the percentiles by nearest rank."""
+    if not seconds:
+        return Lag(0, None, None)
+    p50, p95 = (round(seconds[math.ceil(len(seconds) * share) - 1], 1) for share in (0.5, 0.95))
+    return Lag(len(seconds), p50, p95)
+
+
+def _stuck(db: sa.Connection, standings: Standings, linked: int) -> Stuck:
+    excluded = counts.excluded_by_reason(db)
+    held = tuple(Held(*row) for row in counts.held_by_kind(db))
+    due = sum(n for (standing, come, _), n in standings.items() if standing is Standing.DUE and come)
+    tally = Open(
+        due=due,
+        deferred=_count(standings, Standing.DUE) - due,
+        waiting=_count(standings, Standing.WAITING),
+        held=_count(standings, Standing.HELD),
+        failed=_count(standings, Standing.DEAD),
+        kept_back=_count(standings, Standing.KEPT),
+    )
+    return Stuck(
+        ok=not (held or tally.failed),
+        linked=linked,
+        in_sync=linked - counts.unsettled_pairs(db),
+        open=tally,
+        excluded_records=sum(records for _, records in excluded),
+        excluded=tuple(Excluded(*row) for row in excluded[: counts.REASONS]),
+        held=held,
+        failed=tuple(counts.failed_by_cause(db)),
+    )
+
+
+def _budget(db: sa.Connection, told: Terms, now: datetime) -> Budget:
+    made = counts.calls(db, now)
+    outreach = _spent(made.get(System.OUTREACH, counts.Calls()), told.hourly, told.yearly, now)
+    workbooks = _spent(made.get(System.CRM, counts.Calls()), None, None, now)
+    return Budget(outreach.runs_out_on is None and outreach.hour_left != 0, outreach, workbooks)
+
+
+def _spent(made: counts.Calls, hourly: int | None, yearly: int | None, now: datetime) -> Spent:
+    """Return what is left. The year is any 365 days; what of them falls away until then is not counted on."""
+    since = max(made.first, now - WEEK) if made.first else now
+    pace = made.week * (YEAR / (now - since)) if now - since >= DAY else None
+    left = max(0, yearly - made.year) if yearly is not None else None
+    lasts = YEAR * (left / pace) if left is not None and pace else None
+    return Spent(
+        hour_used=made.hour,
+        hour_limit=hourly,
+        hour_left=max(0, hourly - made.hour) if hourly is not None else None,
+        year_used=made.year,
+        year_limit=yearly,
+        year_left=left,
+        a_year_at_this_pace=round(pace) if pace is not None else None,
+        runs_out_on=(now + lasts).date() if lasts is not None and lasts < YEAR else None,
+    )
+
+
+def _mapping(db: sa.Connection, told: Terms) -> InForce:
+    version, newest = meta.get(db, MAPPING), counts.newest_mapping(db)
+    applied_at = newest[1] if newest and newest[0] == version else None
+    differs = version is not None and told.file is not None and told.file != version
+    return InForce(version, applied_at, told.file, differs, told.problem)
+
+
+def _credentials(db: sa.Connection, told: Terms, now: datetime) -> Credentials:
+    token = counts.renewed_at(db, System.OUTREACH)
+    days = (token + REFRESH_LASTS - now) / DAY if token else None
+    return Credentials(
+        workbooks_key_expires=told.key_expires,
+        workbooks_key_days_left=(told.key_expires - now.date()).days if told.key_expires else None,
+        outreach_renewed_at=token,
+        outreach_days_left=round(days, 1) if days is not None else None,
+    )
+
+
+def _nets(db: sa.Connection, now: datetime) -> Nets:
+    seen: dict[str, int] = {}
+    for (_, channel), records in sights.told(db, now - WEEK).items():
+        seen[channel] = seen.get(channel, 0) + records
+    caught: Dict[str, int] = seen
+    return Nets(
+        rounds=tuple(counts.rounds(db)),
+        webhooks=counts.webhooks(db),
+        seen=seen,
+        caught_only_by_sweep=caught.get(sights.Channel.SWEEP, 0),
+    )
+
+
+def _age(at: datetime | None, now: datetime) -> float | None:
+    return round(max(0.0, (now - at).total_seconds()), 1) if at is not None else None
