@@ -9,7 +9,7 @@ import pytest
 
 from tests.core.makers import at, link, mapping, person, prospect, state
 from tests.core.pairs import RUNNING, SHOWN, crm_edit, edit, made, pair, unlinked
-from worker.core import plan
+from worker.core import plan, shadows
 from worker.core.plan import Action, PersonView
 from worker.core.records import Value
 
@@ -67,12 +67,14 @@ def test_both_edited_the_same_field() -> None:
 
 
 def test_a_conflict_that_somebody_decides() -> None:
-    """With `ask` both keep theirs and the field is named, while the rest of the person flows."""
+    """With `ask` both keep theirs and the error names the field, while the rest of the person flows."""
     both = replace(
         crm_edit({"person_job_title": "Director", "person_first_name": "A."}), prospect=prospect(title="Countess")
     )
     told = made(both, ("on_conflict: crm", "on_conflict: ask"))
-    assert (told.crm, told.outreach, told.asked) == ({}, {"firstName": "A."}, frozenset({"person_job_title"}))
+    words = "changed on both sides, waits for a decision: person_job_title"
+    assert told.crm == {"cf_person_outreach_error": words}
+    assert (told.outreach, told.asked) == ({"firstName": "A."}, frozenset({"person_job_title"}))
 
 
 @pytest.mark.parametrize(
@@ -173,7 +175,7 @@ def test_an_edit_that_has_not_travelled_is_no_echo() -> None:
     told = made(view)
     assert told.outreach == {"title": "Director"}
     after = person({**SHOWN, **told.crm, "person_job_title": "Director"}, version=5)
-    shadow = plan.agreed(
+    shadow = shadows.agreed(
         view,
         mapping(),
         told,
@@ -220,7 +222,7 @@ def test_first_sight_fills_blanks() -> None:
 def test_values_that_stayed_count_as_agreed_until_somebody_edits_one() -> None:
     """After first sight both halves are remembered as they are; the next edit travels."""
     view = unlinked(person=person({**SHOWN, "person_first_name": "Augusta"}))
-    shadow = plan.agreed(view, mapping(), made(view), crm=view.person.fields, outreach=view.prospect.fields)  # type: ignore[union-attr]
+    shadow = shadows.agreed(view, mapping(), made(view), crm=view.person.fields, outreach=view.prospect.fields)  # type: ignore[union-attr]
     assert (shadow.outreach["person_first_name"], shadow.crm["person_first_name"]) == ("Ada", "Augusta")
     linked = replace(view, link=replace(link(), shadow=shadow))
     assert (made(linked).crm, made(linked).outreach) == ({}, {})
@@ -301,7 +303,7 @@ def test_the_address_as_name_is_not_sent_back() -> None:
     view = unlinked(prospect=prospect(firstName=None, lastName=None))
     told = made(view)
     after = person(told.crm)
-    shadow = plan.agreed(view, mapping(), told, crm=after.fields, outreach=view.prospect.fields)  # type: ignore[union-attr]
+    shadow = shadows.agreed(view, mapping(), told, crm=after.fields, outreach=view.prospect.fields)  # type: ignore[union-attr]
     again = made(replace(view, person=after, link=replace(link(), shadow=shadow)))
     assert (again.crm, again.outreach) == ({}, {})
 

@@ -8,7 +8,7 @@ import pytest
 
 from tests.core.makers import at, link, mapping, person, prospect, sequence, state
 from tests.core.pairs import AGREED, RUNNING, SHOWN, crm_edit, edit, made, pair, unlinked
-from worker.core import plan
+from worker.core import plan, shadows
 from worker.core.mapping import Brakes, Share
 from worker.core.plan import Action, PersonView
 from worker.core.records import Snapshot, Value
@@ -221,14 +221,26 @@ def test_a_deleted_prospects_opt_out_stays() -> None:
 
 
 def test_somebody_is_asked_about_a_deleted_prospect_if_the_mapping_says_so() -> None:
-    """With `ask` the record is held."""
+    """With `ask` the record waits, which the CRM shows, and once it does there is nothing to write."""
+    words = {"cf_person_outreach_error": "the prospect was deleted in Outreach: somebody has to decide"}
     told = made(pair(prospect=None, states=()), ASK_GONE)
-    assert (told.action, told.crm, told.why) == (Action.HOLD, {}, "the prospect was deleted in Outreach")
+    assert (told.action, told.crm, told.waits) == (Action.UPDATE, words, True)
+    shown = pair(prospect=None, states=(), person=person({**SHOWN, **words}), link=link(words, words))
+    assert (made(shown, ASK_GONE).action, made(shown, ASK_GONE).waits) == (Action.HOLD, True)
+
+
+def test_an_opt_out_does_not_wait_for_what_is_asked() -> None:
+    """While somebody is to decide about a deleted prospect, No Email is set and nothing else of the person."""
+    told = made(pair(prospect=None, states=(), latched=True), ASK_GONE)
+    assert (told.action, set(told.crm)) == (Action.UPDATE, {"no_email_soliciting", "cf_person_outreach_error"})
+    assert told.crm["no_email_soliciting"] is True
+    hidden = made(pair(prospect=None, states=(), person=None, latched=True), ASK_GONE)
+    assert (hidden.action, hidden.crm, hidden.waits) == (Action.HOLD, {}, True)
 
 
 def test_deleted_on_both_sides() -> None:
     """Deleted on both sides: the link ends, whatever the policy, and nothing is written."""
-    for edits in ([], [UNLINK_DELETED], [ASK_DELETED]):
+    for edits in ([], [UNLINK_DELETED], [ASK_DELETED], [ASK_GONE]):
         told = made(pair(prospect=None, states=(), person=tombstone()), *edits)
         assert (told.action, told.crm, told.outreach) == (Action.UNLINK, {}, {})
 
@@ -289,7 +301,7 @@ def test_a_stopped_field_waits_and_follows() -> None:
     view = pair(states=(state("paused", changed=at(9), step=3),), stopped=frozenset({"cf_person_sequence_state"}))
     told = made(view)
     assert (set(told.crm), told.fault) == ({"cf_person_sequences"}, None)
-    shadow = plan.agreed(view, mapping(), told, crm={**SHOWN, **told.crm}, outreach=prospect().fields)
+    shadow = shadows.agreed(view, mapping(), told, crm={**SHOWN, **told.crm}, outreach=prospect().fields)
     mended = pair(
         states=view.states,
         person=person({**SHOWN, **told.crm}, version=4),

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.core.makers import BLANK_PERSON, FEW, QUARTER, SOME, at, mapping, sequence
-from worker.core import consent, plan, transforms
+from worker.core import consent, plan, shadows, transforms
 from worker.core.mapping import CreatePeople, FirstSight, Mapping, OnCrmDelete, OnOutreachDelete, Winner
 from worker.core.mapping_file import DEFAULT_WORDS
 from worker.core.plan import Action, PersonPlan, PersonView
@@ -197,7 +197,7 @@ class World:
             gone = made.action is Action.UNLINK and view.link is not None
             link = replace(view.link, gone=True) if gone and view.link else view.link
             return replace(view, prospect=prospect, link=link)
-        shadow = plan.agreed(
+        shadow = shadows.agreed(
             view,
             told,
             made,

@@ -23,6 +23,7 @@ from worker.core.states import OptOut, Standing
 from worker.core.transforms import ABSENT, Absent, Compare
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from collections.abc import Mapping as Dict
 
     from worker.core.consent import Key, Lifted
@@ -36,8 +37,11 @@ UNSHADOWED = frozenset({Computed.OPTED_OUT, Computed.SYNC_REQUEST})
 
 
 OPTED_IN = "opted in again by hand"
+GONE = "the prospect was deleted in Outreach"
 PENDING = ""
 """Under this name, which no field bears, the CRM's half of a shadow lists the fields whose edits have not travelled yet."""
+LET_GO = ""
+"""Under this name Outreach's half says that somebody decided to unlink a person whose prospect is gone."""
 
 
 class Action(StrEnum):
@@ -88,7 +92,8 @@ class PersonPlan:
     """What to write where, and why.
 
     ``crm`` are CRM fields, ``outreach`` attributes of the prospect. ``values`` are the computed values as they stand, by
-    CRM field. ``fault`` is the reason for which the record fails although the rest of it is written.
+    CRM field. ``fault`` is the reason for which the record fails although the rest of it is written; ``waits`` says that
+    somebody has to decide about the record as a whole: all that is written meanwhile is an opt-out, and these words.
     """
 
     action: Action
@@ -101,6 +106,7 @@ class PersonPlan:
     opt_out: OptOut = field(default_factory=OptOut)
     overwritten: int = 0
     fault: str | None = None
+    waits: bool = False
 
     @property
     def asked(self) -> frozenset[str]:
@@ -152,18 +158,37 @@ def plan_person(view: PersonView, mapping: Mapping) -> PersonPlan:
         draft,
         standing=standing,
         opt_out=opt_out,
-        values=values,
-        fault=f"unmapped state '{standing.unmapped}'" if standing.unmapped is not None else None,
+        fault=_unmapped(standing),
     )
     if view.link and view.link.gone:
         return replace(held(plan), action=Action.NOTHING, why="unlinked: it stays so")
-    if view.prospect is None and mapping.on_outreach_delete is OnOutreachDelete.ASK and view.link:
-        return replace(held(plan), why="the prospect was deleted in Outreach")
+    if _is_asked_about(view, mapping):
+        return _waiting(mapping, plan if view.person else replace(plan, crm={}))
     if view.person is None:
         return _absent_person(view, mapping, plan)
     if view.person.deleted:
         return _deleted_person(view, mapping, plan)
     return replace(plan, action=Action.UPDATE if plan.crm else Action.NOTHING, why=standing.rule)
+
+
+def _is_asked_about(view: PersonView, mapping: Mapping) -> bool:
+    """Tell whether somebody has to decide about a person whose prospect is gone; who is gone on both sides just ends."""
+    asks = view.prospect is None and mapping.on_outreach_delete is OnOutreachDelete.ASK
+    if not asks or view.link is None or view.link.gone or LET_GO in view.link.shadow.outreach:
+        return False
+    return view.person is None or not view.person.deleted
+
+
+def _waiting(mapping: Mapping, plan: PersonPlan) -> PersonPlan:
+    """Return the plan of a person whose prospect is gone until that is decided: an opt-out is not held by it."""
+    line = mapping.field_of(Computed.ERROR)
+    shown = {name: value for name, value in plan.crm.items() if line and name == line.crm}
+    crm = {**only_opt_out(replace(plan, action=Action.UPDATE), mapping).crm, **shown}
+    return replace(plan, action=Action.UPDATE if crm else Action.HOLD, why=GONE, crm=crm, fault=None, waits=True)
+
+
+def _unmapped(standing: Standing) -> str | None:
+    return f"unmapped state '{standing.unmapped}'" if standing.unmapped is not None else None
 
 
 def _computed(view: PersonView, mapping: Mapping, standing: Standing) -> dict[str, Value]:
@@ -172,7 +197,7 @@ def _computed(view: PersonView, mapping: Mapping, standing: Standing) -> dict[st
     at = standing.at
     told: dict[Computed, Value] = {
         Computed.PROSPECT_ID: str(view.prospect_id),
-        Computed.ERROR: f"unmapped state '{standing.unmapped}'" if standing.unmapped is not None else None,
+        Computed.ERROR: _unmapped(standing),
     }
     if standing.label is not None:
         told |= {
@@ -191,10 +216,13 @@ def _draft(view: PersonView, mapping: Mapping, values: Dict[str, Value], opt_out
     outreach: dict[str, Value] = {}
     decisions: list[Decision] = []
     overwritten = 0
-    for line in mapping.fields:
+    for line in sorted(mapping.fields, key=lambda one: one.computed is Computed.ERROR):
         if line.crm in view.stopped:
             decisions.append(Decision(line.crm, "stopped: the CRM lacks this field or one of its labels"))
             continue
+        if line.computed is Computed.ERROR:  # the last one, for what it tells is what became of the others
+            waits = [f"{GONE}: somebody has to decide"] if _is_asked_about(view, mapping) else []
+            values = {**values, line.crm: "; ".join(_words(values[line.crm], decisions) + waits) or None}
         merged = _merged(view, mapping, line, values, opt_out)
         overwritten += merged.overwritten
         if not isinstance(merged.to_crm, Absent):
@@ -210,7 +238,14 @@ def _draft(view: PersonView, mapping: Mapping, values: Dict[str, Value], opt_out
     if not opt_out and view.prospect and (retraction := consent.retraction(view.prospect, view.lifted)):
         outreach |= retraction
         decisions.append(Decision("emailOptedOut", OPTED_IN, to_outreach=False))
-    return PersonPlan(Action.NOTHING, "", crm, outreach, decisions=tuple(decisions), overwritten=overwritten)
+    return PersonPlan(Action.NOTHING, "", crm, outreach, values, tuple(decisions), overwritten=overwritten)
+
+
+def _words(fault: Value, decisions: Iterable[Decision]) -> list[str]:
+    """Return why the record fails, and which of its fields wait for somebody's decision."""
+    asked = sorted(decision.field for decision in decisions if decision.asks)
+    waits = [f"changed on both sides, waits for a decision: {', '.join(asked)}"] if asked else []
+    return [str(fault), *waits] if fault else waits
 
 
 def _merged(view: PersonView, mapping: Mapping, line: Field, values: Dict[str, Value], opt_out: OptOut) -> merge.Merged:
@@ -316,48 +351,6 @@ def _with_name(view: PersonView, mapping: Mapping, crm: Dict[str, Value]) -> dic
     wanted = (named.get("lastName"), named.get("firstName"))
     chosen = next((name for name in wanted if name and name not in view.stopped), "name")
     return {**crm, chosen: transforms.to_crm(Compare.TEXT, first)}
-
-
-def agreed(
-    view: PersonView,
-    mapping: Mapping,
-    plan: PersonPlan,
-    *,
-    crm: Dict[str, Value],
-    outreach: Dict[str, Value] | None,
-    unwritten: frozenset[str] = frozenset(),
-) -> Shadow:
-    """Return the shadow after the writes: what both sides now hold.
-
-    Fields that were stopped, asked about or ``unwritten`` stay as they were: their edits have not travelled yet, and what
-    the CRM holds there is not what it made of a value of ours.
-    """
-    then = view.link.shadow if view.link else Shadow()
-    halves: tuple[dict[str, Value], dict[str, Value]] = ({}, {})
-    unsettled = unwritten | view.stopped | plan.asked
-    pending = [line.crm for line in mapping.fields if line.crm in unsettled and line.computed not in UNSHADOWED]
-    if pending:
-        halves[1][PENDING] = sorted(pending)
-    for line in mapping.fields:
-        if line.crm in unsettled or line.computed in UNSHADOWED:
-            _copy(line.crm, then, halves)
-            continue
-        if line.outreach:
-            source = ABSENT if outreach is None else transforms.read(line.outreach, outreach)
-        else:
-            source = plan.values.get(line.crm, ABSENT)
-        if isinstance(source, Absent) or line.crm not in crm:
-            _copy(line.crm, then, halves)
-            continue
-        halves[0][line.crm] = source
-        halves[1][line.crm] = crm[line.crm]
-    return Shadow(*halves)
-
-
-def _copy(name: str, then: Shadow, halves: tuple[dict[str, Value], dict[str, Value]]) -> None:
-    for source, target in zip((then.outreach, then.crm), halves, strict=True):
-        if name in source:
-            target[name] = source[name]
 
 
 def held(plan: PersonPlan) -> PersonPlan:

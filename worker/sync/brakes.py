@@ -51,7 +51,7 @@ def hold_back(db: sa.Connection, on: Applier, cases: Sequence[Case], batch: Batc
     _new_people(db, on, cases, linked)
     _emptied(db, on, cases, linked)
     for case in cases:
-        if case.plan.action is Action.HOLD and case.trouble is None:
+        if (case.plan.waits or case.plan.action is Action.HOLD) and case.trouble is None:
             case.trouble = errors.UnsafePlan(case.plan.why)
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from worker.core import transforms
+from worker.core import plan, transforms
 from worker.core.records import Kind, Shadow
 from worker.store import brakes, links, mirror, outbox
 from worker.store.outbox import Lane
@@ -14,13 +14,13 @@ from worker.sync import brakes as sync_brakes
 from worker.sync import breakers, fields, receipts
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
     from datetime import datetime
 
     import sqlalchemy as sa
 
     from worker.core.mapping import Mapping
-    from worker.core.records import Value
+    from worker.core.records import Link, Value
     from worker.store.database import Store
 
 
@@ -100,10 +100,10 @@ def approve(store: Store, chosen: Sequence[Entry], mapping: Mapping, *, how: As 
         breakers.approve(db, [one.key for one in chosen if one.kind == breakers.BREAKER], mapping, now)
         asked = [one.prospect for one in chosen if one.kind == receipts.ASK and one.prospect is not None]
         if how is As.UNLINK:
-            known = links.load(db, Kind.PROSPECT, asked)
-            links.save(db, Kind.PROSPECT, [replace(link, gone=True) for link in known.values()], now)
+            _unlink(db, links.load(db, Kind.PROSPECT, asked).values(), now)
         elif how is As.RECREATE:
-            links.part(db, Kind.PROSPECT, asked)
+            gone = _gone(db, asked)  # nobody is made in Outreach again: that stays asked
+            links.part(db, Kind.PROSPECT, [one for one in asked if one not in gone])
         elif how in FIELD:
             _decide(db, [one for one in chosen if one.kind == receipts.CONFLICT], mapping, how=how, now=now)
         return outbox.lift(db, [one.key for one in chosen], now)
@@ -118,10 +118,27 @@ def reject(store: Store, chosen: Sequence[Entry], *, now: datetime) -> int:
     with store.write() as db:
         hanging = outbox.hanging(db, Kind.PROSPECT, keys)
         known = {pid: link for pid, link in links.load(db, Kind.PROSPECT, hanging).items() if not link.gone}
-        links.save(db, Kind.PROSPECT, [replace(link, gone=True) for link in known.values()], now)
+        _unlink(db, known.values(), now)
         links.approve_missing(db, [link.crm_id for link in known.values()])
         outbox.lift(db, keys, now)
     return len(known)
+
+
+def _unlink(db: sa.Connection, known: Iterable[Link], now: datetime) -> None:
+    """End links; where the prospect is gone, the next pass does so, with what the CRM is to show of that."""
+    mine = {link.outreach_id: link for link in known}
+    gone = _gone(db, mine)
+    let_go = [
+        replace(link, shadow=Shadow({**link.shadow.outreach, plan.LET_GO: True}, link.shadow.crm))
+        if link.outreach_id in gone
+        else replace(link, gone=True)
+        for link in mine.values()
+    ]
+    links.save(db, Kind.PROSPECT, let_go, now)
+
+
+def _gone(db: sa.Connection, prospect_ids: Iterable[int]) -> set[int]:
+    return {pid for pid, one in mirror.load(db, Kind.PROSPECT, prospect_ids).items() if one.deleted}
 
 
 def sides(store: Store, mapping: Mapping, conflicts: Sequence[Entry]) -> dict[str, tuple[str, str]]:

@@ -6,10 +6,10 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Protocol
 
-from worker.core import consent, errors, plan, transforms
+from worker.core import consent, errors, plan, shadows, transforms
 from worker.core.mapping import PERSON_ADDRESSES, Computed
 from worker.core.plan import Action
-from worker.core.records import Kind, Link, Ref, Snapshot, System
+from worker.core.records import Kind, Link, Ref, Shadow, Snapshot, System
 from worker.store import liftings, links, mirror, outbox
 from worker.store.links import Written
 from worker.store.outbox import Lane, Standing
@@ -135,8 +135,10 @@ def _link(case: Case, mapping: Mapping, person: Snapshot | None, prospect: Snaps
         return None
     if case.plan.writes_crm and not delivered:
         return None
+    if case.plan.waits:
+        return _still_linked(case)
     sent = {name: receipt.fields[name] for name in case.plan.values if name in receipt.fields} if receipt else {}
-    shadow = plan.agreed(
+    shadow = shadows.agreed(
         view,
         mapping,
         replace(case.plan, values={**case.plan.values, **_told(case, sent)}),
@@ -147,6 +149,15 @@ def _link(case: Case, mapping: Mapping, person: Snapshot | None, prospect: Snaps
     shadow = refusals.with_stand_ins(shadow, receipt)
     version = receipt.version if receipt and delivered else view.link.written_version if view.link else None
     return Link(view.prospect_id, person.ref.id, shadow, version, gone=prospect is None)
+
+
+def _still_linked(case: Case) -> Link | None:
+    """Return the link of a person about whom somebody has to decide: nothing is agreed but the words that say so."""
+    link, sent = case.view.link, case.receipt.fields if case.receipt else {}
+    told = {name: sent[name] for name in case.plan.crm if name in sent and name in case.plan.values}
+    if link is None or not told:
+        return None
+    return replace(link, shadow=Shadow({**link.shadow.outreach, **told}, {**link.shadow.crm, **told}))
 
 
 def _left_out(case: Case) -> frozenset[str]:
@@ -296,7 +307,7 @@ def _close(db: sa.Connection, on: Applier, cases: Sequence[Case], tally: Tally, 
     done: list[Change] = []
     kept: list[Change] = []
     for case in cases:
-        error = case.trouble or (case.receipt.trouble if case.receipt else None)
+        error = _trouble(case)
         words = _fault(case)
         if error is not None:
             tally.new_failed += stays(db, on, case.change, error)
@@ -311,6 +322,12 @@ def _close(db: sa.Connection, on: Applier, cases: Sequence[Case], tally: Tally, 
     outbox.settle(db, done)
     outbox.hasten(db, [case.change for case in cases if case.kept_opt_out])
     outbox.release(db, kept, standing=Standing.KEPT)
+
+
+def _trouble(case: Case) -> errors.OutbookError | None:
+    """Return why a case is not done; an opt-out that has to be tried again is not held by what holds the rest."""
+    met = case.receipt.trouble if case.receipt else None
+    return met if isinstance(met, errors.Transient) else case.trouble or met
 
 
 def stays(db: sa.Connection, on: Applier, change: Change, error: errors.OutbookError) -> int:
