@@ -21,7 +21,7 @@ from worker.sync.deliver import Desk, Job
 from worker.sync.tally import Tally
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
     from worker.core.records import Value
     from worker.sync.case import Applier
@@ -67,12 +67,12 @@ class _Case:
         return not self.action and self.standing is None and self.hold is None
 
 
-def apply_tasks(on: Applier) -> Tally:
+def apply_tasks(on: Applier, *, only: Collection[int] | None = None) -> Tally:
     """Claim up to a hundred due changes of tasks and carry them out. Raise :class:`errors.Halt` with the rows given back."""
     with on.store.write() as db:
         if cursors.unprimed(db):
             return Tally()
-        changes = outbox.claim(db, Kind.TASK, now=on.now())
+        changes = outbox.claim(db, Kind.TASK, now=on.now(), only=only)
         stopped = {row.key for kind in (fields.FIELD, fields.LABEL) for row in outbox.holds(db, kind)}
     claimed, changes = len(changes), poison.weeded(on, changes)
     if not changes:

@@ -19,7 +19,7 @@ from worker.sync.deliver import Desk, Job
 from worker.sync.tally import Tally
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
     import sqlalchemy as sa
 
@@ -61,12 +61,12 @@ class _Case:
         return None if settled else self.person
 
 
-def apply_strangers(on: Applier) -> Tally:
+def apply_strangers(on: Applier, *, only: Collection[int] | None = None) -> Tally:
     """Claim some people who are to exist in Outreach and see to it. Raise :class:`errors.Halt` with the rows given back."""
     with on.store.write() as db:
         if cursors.unprimed(db):
             return Tally()
-        changes = outbox.claim(db, Kind.PERSON, now=on.now(), limit=CLAIM)
+        changes = outbox.claim(db, Kind.PERSON, now=on.now(), limit=CLAIM, only=only)
         lacking = frozenset(row.key.partition(":")[2] for row in outbox.holds(db, fields.FIELD))
     if not changes:
         return Tally()
