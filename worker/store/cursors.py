@@ -93,6 +93,22 @@ def finish(db: sa.Connection, reading: Reading, *, watermark: datetime | None, n
     return bool(db.execute(mine.values(**values)).rowcount)
 
 
+def note_moved(db: sa.Connection, stream: Kind, now: datetime, *, late: bool) -> None:
+    """Write down that a poll brought something new, and whether it was late: something else should have told it before."""
+    told = {"moved_at": now} | ({"late_at": now} if late else {})
+    db.execute(sa.update(CURSOR).where(CURSOR.c.stream == stream).values(**told))
+
+
+def row_of(db: sa.Connection, stream: Kind) -> Any:  # noqa: ANN401 - a row of the driver
+    """Return a stream's cursor, None if it was never read."""
+    return db.execute(sa.select(CURSOR).where(CURSOR.c.stream == stream)).one_or_none()
+
+
+def plan_next(db: sa.Connection, stream: Kind, at: datetime) -> None:
+    """Write down when the stream is likely read next, for whoever looks on."""
+    db.execute(sa.update(CURSOR).where(CURSOR.c.stream == stream).values(next_at=at))
+
+
 def leave(db: sa.Connection, reading: Reading, trouble: str, *, restart: bool = False) -> None:
     """Give the lease up after a fault; the run goes on from its last page, or with ``restart`` from the watermark."""
     values: dict[str, Any] = {"lease_until": None, "trouble": trouble}

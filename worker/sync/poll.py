@@ -135,6 +135,8 @@ def _read(
         page = _complete(step.page, stream, store=store, remotes=remotes, mapping=mapping)
         with store.write() as db:
             told = notice.keep(db, stream, page.snapshots, mapping=mapping, names=names, now=now())
+            if told.moved:
+                cursors.note_moved(db, stream, now(), late=told.late > 0)
             if not _advance(db, step, now()):
                 raise errors.RemoteDown(f"lost the lease on {stream.value} to another process")
         total = Polled(stream, total.read + len(page.snapshots), total.moved + told.moved, total.queued + told.queued)
@@ -254,13 +256,14 @@ def _complete(page: Page, stream: Kind, *, store: Store, remotes: Remotes, mappi
     return replace(
         page,
         snapshots=[
-            _filled(again.get(one.ref.id, one), filled[one.ref.id]) if one.ref.id in filled else one
+            filled_in(again.get(one.ref.id, one), filled[one.ref.id]) if one.ref.id in filled else one
             for one in page.snapshots
         ],
     )
 
 
-def _filled(snapshot: Snapshot, known: Snapshot | None) -> Snapshot:
+def filled_in(snapshot: Snapshot, known: Snapshot | None) -> Snapshot:
+    """Return a snapshot with what it does not tell as it was known before."""
     if known is None:
         return snapshot
     return replace(
