@@ -57,6 +57,9 @@ class Pulse:
     waiting_since: datetime | None
 
 
+NO_PULSE = Pulse(None, 0, None)
+
+
 def keep(db: sa.Connection, arrivals: Sequence[Arrival]) -> None:
     """Store webhooks; one whose event is known already changes nothing."""
     rows = {one.event: {"event": one.event, "body": one.body, "at": one.at} for one in arrivals}
