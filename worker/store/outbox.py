@@ -336,9 +336,10 @@ def _unhook(db: sa.Connection, key: str) -> None:
     db.execute(sa.delete(HOLD).where(HOLD.c.key == key, sa.not_(hanging.exists())))
 
 
-def post_hold(db: sa.Connection, *, key: str, kind: str, words: str, now: datetime) -> None:
-    """Put an entry before the people who decide; one that is there keeps its date."""
-    upsert(db, HOLD, [{"key": key, "kind": kind, "words": words, "since": now}], key=("key",), update=("words",))
+def post_hold(db: sa.Connection, *, key: str, kind: str, words: str, now: datetime, login: str | None = None) -> None:
+    """Put an entry before the people who decide; one that is there keeps its date, and the user behind it."""
+    row = {"key": key, "kind": kind, "words": words, "since": now, "login": login}
+    upsert(db, HOLD, [row], key=("key",), update=("words", "login") if login else ("words",))
 
 
 def holds(db: sa.Connection, kind: str | None = None) -> list[Any]:

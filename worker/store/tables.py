@@ -147,13 +147,17 @@ class ChangeRow(SQLModel, table=True):
 
 
 class HoldRow(SQLModel, table=True):
-    """One thing that waits for a person, however many records hang on it."""
+    """One thing that waits for a person, however many records hang on it.
+
+    ``login`` is the CRM user behind it, an address: for the eyes of whoever decides, never for a log.
+    """
 
     __tablename__ = "hold"
     key: str = Field(primary_key=True)
     kind: str
     words: str = _text()
     since: datetime | None = _moment()
+    login: str | None = None
 
 
 class ExclusionRow(SQLModel, table=True):

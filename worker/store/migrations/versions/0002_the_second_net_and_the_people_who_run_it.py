@@ -111,6 +111,9 @@ def upgrade() -> None:
             postgresql_where=sa.text("caused_at IS NOT NULL"),
         )
 
+    with op.batch_alter_table("hold", schema=None) as batch_op:
+        batch_op.add_column(sa.Column("login", sa.String(), nullable=True))
+
     with op.batch_alter_table("latch", schema=None) as batch_op:
         batch_op.create_index("ix_latch_since", ["key_kind", "since"], unique=False)
 
@@ -127,6 +130,9 @@ def downgrade() -> None:
 
     with op.batch_alter_table("latch", schema=None) as batch_op:
         batch_op.drop_index("ix_latch_since")
+
+    with op.batch_alter_table("hold", schema=None) as batch_op:
+        batch_op.drop_column("login")
 
     with op.batch_alter_table("history", schema=None) as batch_op:
         batch_op.drop_index(
