@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql
 
 from worker.core.records import Kind, Ref, Snapshot
 from worker.store.database import chunks, upsert
@@ -227,3 +228,29 @@ def bury(db: sa.Connection, kind: Kind, ids: Iterable[int]) -> None:
 def _parts(texts: Iterable[str]) -> Iterable[Sequence[str]]:
     ordered = sorted(set(texts))
     return (ordered[start : start + 500] for start in range(0, len(ordered), 500))
+def extent(db: sa.Connection, kind: Kind, *, states: Collection[str] = ()) -> tuple[int, int]:
+    """Return how many living records of a kind there are, those in some ``states`` if any are named, and the highest id."""
+    query = sa.select(sa.func.count(), sa.func.max(MIRROR.c.id)).where(_living(db, kind, states))
+    count, highest = db.execute(query).one()
+    return int(count), int(highest or 0)
+
+
+def ids_between(
+    db: sa.Connection, kind: Kind, after: int, upto: int, *, limit: int, states: Collection[str] = ()
+) -> list[int]:
+    """Return the ids of the first ``limit`` living records of a stretch, ``upto`` included, in their order."""
+    query = sa.select(MIRROR.c.id).where(_living(db, kind, states), MIRROR.c.id > after, MIRROR.c.id <= upto)
+    return list(db.execute(query.order_by(MIRROR.c.id).limit(limit)).scalars())
+
+
+def _living(db: sa.Connection, kind: Kind, states: Collection[str]) -> sa.ColumnElement[bool]:
+    living = sa.and_(MIRROR.c.kind == kind, MIRROR.c.deleted == sa.false())
+    if not states:
+        return living
+    if db.dialect.name == "sqlite":
+        state: sa.ColumnElement[Any] = sa.func.json_extract(MIRROR.c.fields, "$.state")
+    else:
+        state = sa.cast(MIRROR.c.fields, postgresql.JSONB)["state"].astext
+    return sa.and_(living, state.in_(sorted(states)))
+
+
