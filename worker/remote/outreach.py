@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -83,6 +84,33 @@ class Outreach:
             if found.keys() - set(wanted):
                 raise errors.ContractBroken("filter[id] answered with other records", system=self.client.system)
         return list(found.values())
+
+    def after(
+        self,
+        kind: records.Kind,
+        place: int,
+        *,
+        attributes: Sequence[str],
+        relations: Sequence[str],
+        states: Sequence[str] = (),
+        size: int = 1000,
+    ) -> base.Page:
+        """Return the first ``size`` records whose ids come after ``place``, by id; only those in ``states`` if any are named.
+
+        That ids may be filtered by a range and sorted by is read out of the vendor's documents, not proven: an answer in
+        another order is ContractBroken.
+        """
+        asked = outreach_json.shape(kind, attributes, relations)
+        params = [*_sized(asked, size), ("sort", "id"), ("filter[id]", f"{place + 1}..inf")]
+        if states:
+            params.append(("filter[state]", ",".join(states)))
+        page = self._page(asked, frozenset(attributes), self.client.url(f"/api/v2/{kind.value}", params), None)
+        ids = [place, *(one.ref.id for one in page.snapshots)]
+        if any(later <= earlier for earlier, later in itertools.pairwise(ids)):
+            raise errors.ContractBroken("records sorted by id come out of order", system=self.client.system)
+        if page.next is not None and not page.snapshots:
+            raise base.Unanswered("an empty page that is not the last one", system=self.client.system)
+        return page
 
     def prospects_by_email(self, addresses: Sequence[str], *, attributes: Sequence[str]) -> list[records.Snapshot]:
         """Return every prospect found by any of these addresses, each as given and in lower case.
