@@ -239,3 +239,12 @@ def test_serve_says_where_and_ends_on_sigterm() -> None:
         finally:
             process.terminate()
         assert process.wait(timeout=5) == 0
+
+
+def test_an_answer_may_drip(served: httpx.Client) -> None:
+    """``slow_drip`` sends the whole body, in pieces over its seconds."""
+    arm(served, {"kind": "slow_drip", "times": 1, "args": {"seconds": 0.2, "pieces": 4}})
+    with served.stream("GET", "/drip") as answer:
+        pieces = [(time.monotonic(), piece) for piece in answer.iter_raw()]
+    assert b"".join(piece for _, piece in pieces) == b'{"path":"/drip","fault":"slow_drip"}'
+    assert pieces[-1][0] - pieces[0][0] >= 0.1

@@ -3,6 +3,10 @@
 A vendor's half is a function ``(Request, Fault | None) -> Reply``; :func:`control_app` makes a WSGI application of it,
 which ``waitress`` serves (:func:`serve`, :func:`running`) and ``httpx.WSGITransport`` calls in-process.
 
+Faults of both: ``status`` (args ``code``, ``body``, ``headers``), ``html200``, ``drop``, ``reset``, ``lost_reply``,
+``truncate`` (``at``), ``delay`` (``seconds``, ``after``) and ``slow_drip`` (``seconds``, ``pieces``: the answer comes in
+pieces).
+
 Under ``/_sim/``: ``GET journal?since=N&path=REGEX`` → ``{"entries", "last"}`` · ``GET state`` · ``GET|POST faults`` (a
 list, ``[]`` clears) · ``POST clock`` with ``{"shift": s}``, ``{"set": iso}`` or ``{"freeze": bool}`` · ``POST edit`` ·
 ``POST reset`` with ``{"seed", "records"}``. A simulator may add controls of its own (``more``: called with the document
@@ -28,7 +32,7 @@ from worker.sim.instruments import Clock, Fault, Faults, Journal, Json
 from worker.sim.server import running, serve
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
     from datetime import datetime
     from wsgiref.types import StartResponse, WSGIEnvironment
 
@@ -67,12 +71,17 @@ class Request:
 
 @dataclass(slots=True)
 class Reply:
-    """One answer. ``effect`` lists what it changed: ``{"op", "type", "id", "changes": {"field": [before, after]}}``."""
+    """One answer, its body sent in ``pieces`` over ``drip_s`` seconds.
+
+    ``effect`` lists what it changed: ``{"op", "type", "id", "changes": {"field": [before, after]}}``.
+    """
 
     status: int
     body: bytes = b""
     headers: list[tuple[str, str]] = field(default_factory=list)
     effect: list[dict[str, Any]] = field(default_factory=list)
+    drip_s: float = 0.0
+    pieces: int = 1
 
 
 class World(Protocol):
@@ -119,7 +128,7 @@ class ControlApp:
         self.more: dict[str, Callable[..., Json]] = {}
         self.at_close: list[Callable[[], None]] = []
 
-    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> list[bytes]:
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         """Answer one call."""
         request = _request(environ, self.clock.now())
         if request.path.startswith("/_sim/"):
@@ -177,7 +186,7 @@ def _request(environ: WSGIEnvironment, at: datetime) -> Request:
     return Request(environ["REQUEST_METHOD"], path, environ.get("QUERY_STRING", ""), headers, body, base_url, at)
 
 
-def _send(reply: Reply, at: datetime, start_response: StartResponse) -> list[bytes]:
+def _send(reply: Reply, at: datetime, start_response: StartResponse) -> Iterable[bytes]:
     told = {name.lower() for name, _ in reply.headers}
     headers = list(reply.headers)
     if "date" not in told:
@@ -189,7 +198,14 @@ def _send(reply: Reply, at: datetime, start_response: StartResponse) -> list[byt
     except ValueError:
         phrase = "Unknown"
     start_response(f"{reply.status} {phrase}", headers)
-    return [reply.body]
+    return _dripped(reply) if reply.drip_s else [reply.body]
+
+
+def _dripped(reply: Reply) -> Iterator[bytes]:
+    size = max(1, -(-len(reply.body) // reply.pieces))
+    for at in range(0, len(reply.body), size):
+        yield reply.body[at : at + size]
+        time.sleep(reply.drip_s / reply.pieces)
 
 
 def _instead(fault: Fault) -> Reply | None:
@@ -214,6 +230,8 @@ def _afterwards(fault: Fault, reply: Reply) -> Reply:
         reply.body = reply.body[: int(fault.args.get("at", len(reply.body) // 2))]
     elif fault.kind == "delay" and fault.args.get("after"):
         time.sleep(float(fault.args.get("seconds", 1.0)))
+    elif fault.kind == "slow_drip":
+        reply.drip_s, reply.pieces = float(fault.args.get("seconds", 5.0)), int(fault.args.get("pieces", 10))
     elif fault.kind == "lost_reply":
         return Reply(502, HTML, [("Content-Type", "text/html; charset=utf-8")], reply.effect)
     return reply

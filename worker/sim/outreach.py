@@ -4,7 +4,8 @@
 faults (:mod:`worker.sim.control`) it knows ``throttle`` (429; args ``seconds``, ``retry_after`` a form or literal text,
 ``headers`` false leaves the ``X-RateLimit-*`` out), ``omit_relation_data``, ``drop_record`` (args ``id`` or ``index``),
 ``wrong_next_host`` (args ``host``), ``expired_cursor`` (args ``code``; only calls with a cursor), ``duplicate_page`` (a
-page is served once more) and ``empty_middle_page`` (an empty page whose next link leads on). ``/_sim/webhooks`` looks
+page is served once more), ``empty_middle_page`` (an empty page whose next link leads on) and ``index_lag`` (args
+``seconds``: lists do not know what this write changed for so long). ``/_sim/webhooks`` looks
 after deliveries (:mod:`worker.sim.outreach_courier`).
 """
 
@@ -70,6 +71,7 @@ class Outreach:
         headers: list[tuple[str, str]] = []
         with self.world.lock:
             self.world.taken_effect()
+            self.world.lag.seconds = _lag_s(fault, self.world.options)
             try:
                 reply = self._route(request, fault, headers)
             except Refusal as refused:
@@ -161,8 +163,14 @@ class Outreach:
         query = outreach_query.read(type_, request.query, self.world.options)
         _expire(fault, query)
         writer = self._writer(request, {**query.parameters, **dict(query.repeated)}, fault)
+        writer.check(type_, query.parameters.get("include", ""))
+        with self.world.lag.past(self.world.store, self.world.clock.now()):
+            return self._page(query, request, fault, writer)
+
+    def _page(
+        self, query: outreach_query.Query, request: Request, fault: Fault | None, writer: outreach_document.Writer
+    ) -> Reply:
         paths = query.parameters.get("include", "")
-        writer.check(type_, paths)
         page = outreach_query.run(self.world.store, query)
         links = self._links(request, query, page)
         records, links = _misserved(fault, query, page.records, links, request)
@@ -212,12 +220,16 @@ class Outreach:
         user = self.world.store["user"].rows[1]
         return {
             "meta": {
-                "org": {"id": f"org-{seed}", "name": seed.title(), "shortname": seed},
+                "org": {"id": self.world.organisation, "name": seed.title(), "shortname": seed},
                 "user": {"id": user.id, "email": user.get("email")},
                 "application": {"id": self.world.options.client_id, "name": "Simulated application"},
             },
             "links": {"self": schema.API},
         }
+
+
+def _lag_s(fault: Fault | None, options: Options) -> float:
+    return float(fault.args.get("seconds", 5.0)) if fault and fault.kind == "index_lag" else options.index_lag
 
 
 def _reply(status: int, document: Json) -> Reply:

@@ -38,7 +38,7 @@ class Gate:
 
     def __init__(self, options: Options, clock: Clock) -> None:
         """Start with the fixed tokens of ``options`` alone; the fixed refresh token lives 14 days from now."""
-        self._options, self._clock = options, clock
+        self.options, self._clock = options, clock
         self._lock = threading.Lock()
         self._scopes: dict[str, frozenset[str]] = dict(options.token_scopes)
         self._codes: dict[str, tuple[float, str, frozenset[str]]] = {}
@@ -54,7 +54,7 @@ class Gate:
         """Answer ``GET /oauth/authorize`` as if a user had consented at once: 302 back with ``code`` and ``state``."""
         asked = dict(parse_qsl(request.query))
         back = asked.get("redirect_uri", "")
-        if asked.get("client_id") != self._options.client_id:
+        if asked.get("client_id") != self.options.client_id:
             raise oauth_error("invalid_client", "Client authentication failed due to unknown client.", 401)
         if asked.get("response_type") != "code" or not back:
             raise oauth_error("invalid_request", "The request is missing a required parameter.")
@@ -69,13 +69,13 @@ class Gate:
         """Answer ``POST /oauth/token``, form or JSON, grants ``authorization_code`` and ``refresh_token``."""
         asked = _body(request)
         secret = asked.get("client_secret", "")
-        if asked.get("client_id") != self._options.client_id or secret != self._options.client_secret:
+        if asked.get("client_id") != self.options.client_id or secret != self.options.client_secret:
             raise oauth_error("invalid_client", "Client authentication failed due to unknown client.", 401)
         grant = asked.get("grant_type")
         if grant not in {"refresh_token", "authorization_code"}:
             raise oauth_error("unsupported_grant_type", "The authorization grant type is not supported.")
         with self._lock:
-            if self._options.mint_throttle and self._now() - self._minted_at < MINT_S:
+            if self.options.mint_throttle and self._now() - self._minted_at < MINT_S:
                 raise refusal(429, "rateLimitExceeded", "Only one token may be minted per minute.")
             scopes = self._refreshed(asked) if grant == "refresh_token" else self._redeemed(asked)
             self._minted_at = self._now()
@@ -86,7 +86,7 @@ class Gate:
         scheme, _, bearer = request.headers.get("authorization", "").partition(" ")
         if scheme.lower() != "bearer" or not bearer:
             raise gateway_401("Unauthorized.", "The request carries no access token.")
-        if bearer in self._options.access_tokens:
+        if bearer in self.options.access_tokens:
             return bearer
         expires = self._expiry("access", bearer)
         if expires is None:
@@ -104,7 +104,7 @@ class Gate:
 
     def count(self) -> list[tuple[str, str]]:
         """Count one call against the hour and return the limit's headers. Raises Refusal (429) once it is used up."""
-        limit = self._options.hourly_calls
+        limit = self.options.hourly_calls
         if limit is None:
             return []
         with self._lock:
@@ -113,26 +113,26 @@ class Gate:
             self._window = window
             left = limit - self._calls
         reset = (window + 1) * HOUR_S
-        remaining = f"{max(left, 0)}, {2 * limit - self._calls}" if self._options.second_quota else str(max(left, 0))
+        remaining = f"{max(left, 0)}, {2 * limit - self._calls}" if self.options.second_quota else str(max(left, 0))
         headers = [
             ("X-RateLimit-Limit", str(limit)),
             ("X-RateLimit-Remaining", remaining),
             ("X-RateLimit-Reset", str(reset)),
         ]
         if left < 0:
-            raise throttled(self._clock.now(), reset - self._now(), self._options.retry_after, headers, limit=limit)
+            raise throttled(self._clock.now(), reset - self._now(), self.options.retry_after, headers, limit=limit)
         return headers
 
     def _granted(self) -> frozenset[str]:
-        return EVERYTHING if self._options.scopes is None else self._options.scopes
+        return EVERYTHING if self.options.scopes is None else self.options.scopes
 
     def _refreshed(self, asked: Mapping[str, str]) -> frozenset[str]:
         held = asked.get("refresh_token", "")
-        fixed = held == self._options.refresh_token
-        expires = self._born + self._options.refresh_s if fixed else self._expiry("refresh", held)
+        fixed = held == self.options.refresh_token
+        expires = self._born + self.options.refresh_s if fixed else self._expiry("refresh", held)
         if expires is None or expires <= self._now() or held in self._revoked:
             raise oauth_error("invalid_grant", "The provided authorization grant is invalid, expired or revoked.")
-        if self._options.strict_refresh:
+        if self.options.strict_refresh:
             self._revoked.add(held)
         return self._scopes.get(held, self._granted())
 
@@ -144,14 +144,14 @@ class Gate:
 
     def _pair(self, scopes: frozenset[str]) -> Reply:
         now = int(self._now())
-        access = self._sign("access", now + self._options.access_s)
-        refresh = self._sign("refresh", now + self._options.refresh_s)
+        access = self._sign("access", now + self.options.access_s)
+        refresh = self._sign("refresh", now + self.options.refresh_s)
         if scopes != self._granted():
             self._scopes.update({access: scopes, refresh: scopes})
         document = {
             "access_token": access,
             "token_type": "Bearer",
-            "expires_in": self._options.access_s,
+            "expires_in": self.options.access_s,
             "refresh_token": refresh,
             "scope": " ".join(sorted(scopes)),
             "created_at": now,
@@ -161,7 +161,7 @@ class Gate:
     def _sign(self, kind: str, expires: int, serial: str = "") -> str:
         serial = serial or secrets.token_hex(6)
         text = f"{kind}.{expires}.{serial}"
-        signature = hmac.new(self._options.client_secret.encode(), text.encode(), sha256).hexdigest()[:24]
+        signature = hmac.new(self.options.client_secret.encode(), text.encode(), sha256).hexdigest()[:24]
         return f"{text}.{signature}"
 
     def _expiry(self, kind: str, token: str) -> float | None:

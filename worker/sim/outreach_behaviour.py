@@ -81,13 +81,15 @@ def change_prospect(
     relations: Mapping[str, Target | None] | None = None,
 ) -> None:
     """Write a prospect; opting out takes it out of its running sequences, transactional ones excepted."""
-    was_out, was_all = out_of_email(prospect), bool(prospect.get("optedOut"))
+    was_out, was_all, was_mute = out_of_email(prospect), bool(prospect.get("optedOut")), prospect.get("callOptedOut")
     world.update(prospect, widened(world, prospect, attributes), relations)
     is_out, is_all = out_of_email(prospect), bool(prospect.get("optedOut"))
     if was_all != is_all:
         world.event("opt_out" if is_all else "opt_out_revert", prospect)
     elif was_out != is_out:
         world.event("emails_opt_out" if is_out else "emails_opt_out_revert", prospect)
+    if was_all == is_all and was_mute != prospect.get("callOptedOut"):
+        world.event("calls_opt_out_revert" if was_mute else "calls_opt_out", prospect)
     if is_out and not was_out:
         leave_sequences(world, prospect)
 

@@ -53,7 +53,7 @@ def compose(world: World, hook: Record, n: int, news: News | None, forged: Mappi
         "Accept": "*/*",
         "User-Agent": "Ruby",
         "Content-Type": JSON_API,
-        "outreach-org-id": identifier(world.seed, "org", 0),
+        "outreach-org-id": identifier(world.organisation, "org", 0),
         "outreach-webhook-id": str(hook.id),
         "outreach-webhook-event-id": identifier(world.seed, "event", n),
         "outreach-webhook-cleanup-token": hook.get("cleanupToken") or "",

@@ -16,6 +16,7 @@ class Options:
     ``scopes`` None grants everything; ``token_scopes`` narrows single bearer tokens. ``retry_after`` is the form of
     that header on a 429: ``epoch``, ``seconds``, ``iso``, ``http_date``, or ``none``. ``activate_after_s`` lets a
     pending state become active by itself. ``exclusive_sequences`` refuse whoever is active in another one.
+    ``organisation`` is the id that ``GET /api/v2`` tells, ``index_lag`` the seconds by which lists lag behind writes.
     ``states_per_prospect`` None puts about 80 % of the prospects into one sequence, 12 % into two, 8 % into none.
     """
 
@@ -47,3 +48,5 @@ class Options:
     activate_after_s: float | None = None
     enable_touches: bool = True
     states_per_prospect: int | None = None
+    organisation: str | None = None
+    index_lag: float = 0.0

@@ -5,11 +5,13 @@ Raw: ``{"op": "set", "type": "prospect", "id": 9, "attributes": {...}, "relation
 
 Verbs, named by ``op`` too; where one needs one id, it may also be called ``id``:
 ``pause``, ``resume``, ``finish``, ``activate``, ``fail``, ``bounce``, ``disable``, ``advance`` of ``{"state": id}``;
-``opt_out``, ``opt_in`` of ``{"prospect": id, "how": "manual" | "unsubscribe"}``;
+``opt_out``, ``opt_in`` of ``{"prospect": id, "how": "manual" | "unsubscribe" | "address"}`` (``unsubscribe`` marks the
+first emailAddress as well, ``address`` that alone);
 ``skip_task`` of ``{"task": id, "how": "state" | "autoskip" | "gone"}``, ``complete_task`` of ``{"task": id}``;
 ``enable_sequence``, ``disable_sequence`` of ``{"sequence": id}``;
 ``hide`` of ``{"type", "ids": [...], "hanging": false}`` keeps records from the token without deleting them, with what
 hangs on them if wanted; ``show`` ends that, of everything where no ``type`` is named;
+``option`` of ``{"name", "value"}`` changes one of :class:`~worker.sim.outreach_options.Options` until the next reset;
 ``enrol`` of ``{"prospect": id, "sequence": id, "state"?: "active"}``; ``merge`` of ``{"winner": id, "loser": id}``.
 """
 
@@ -29,7 +31,7 @@ if TYPE_CHECKING:
     from worker.sim.outreach_store import Record, Target
     from worker.sim.outreach_world import World
 
-RUNNING = frozenset({"active", "paused", "pending"})
+UNMARKED = {"unsubscribedAt": None, "status": None}
 MOVES = {"pause": "paused", "resume": "active", "finish": "finished", "activate": "active"}
 MOVES |= {"fail": "failed", "bounce": "bounced", "disable": "disabled"}
 
@@ -101,11 +103,12 @@ def _advance(world: World, edit: Mapping[str, Any]) -> list[Record]:
 def _opt(world: World, edit: Mapping[str, Any]) -> list[Record]:
     prospect = _one(world, edit, "prospect", "prospect")
     out = (edit.get("op") or edit.get("verb")) == "opt_out"
-    behaviour.change_prospect(world, prospect, {"emailOptedOut": out})
-    if edit.get("how") == "unsubscribe":
-        for address in world.store.seen_from(prospect, "emailAddresses")[:1]:
-            at = world.now() if out else None
-            world.update(address, {"unsubscribedAt": at, "status": "unsubscribed", "statusChangedAt": world.now()})
+    how = edit.get("how", "manual")
+    if how != "address":
+        behaviour.change_prospect(world, prospect, {"emailOptedOut": out})
+    for address in world.store.seen_from(prospect, "emailAddresses")[:1] if how != "manual" else ():
+        told = {"unsubscribedAt": world.now(), "status": "unsubscribed"} if out else UNMARKED
+        world.update(address, {**told, "statusChangedAt": world.now()})
     return [prospect, *behaviour.states_of(world, prospect)]
 
 
@@ -170,6 +173,11 @@ def _show(world: World, edit: Mapping[str, Any]) -> list[Record]:
     return []
 
 
+def _option(world: World, edit: Mapping[str, Any]) -> list[Record]:
+    world.choose(edit["name"], edit["value"])
+    return []
+
+
 RAW = {"set": _set, "create": _create, "delete": _delete}
 VERBS = {
     "advance": _advance,
@@ -180,6 +188,7 @@ VERBS = {
     "hide": _hide,
     "merge": _merge,
     "opt_in": _opt,
+    "option": _option,
     "opt_out": _opt,
     "show": _show,
     "skip_task": _skip_task,

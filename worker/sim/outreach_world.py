@@ -6,11 +6,13 @@ Every change leaves an effect for the journal and, where the vendor keeps one, a
 from __future__ import annotations
 
 import threading
+from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Any
 
 from worker.sim import outreach_schema as schema
 from worker.sim.outreach_auth import Gate
 from worker.sim.outreach_courier import Courier
+from worker.sim.outreach_lag import Lag
 from worker.sim.outreach_letter import identifier
 from worker.sim.outreach_store import Record, Store, stamp, texts
 from worker.sim.outreach_webhooks import News, nothing, whole
@@ -52,9 +54,9 @@ class World:
     ) -> None:
         """Start with what ``fill`` puts in; ``tell`` carries out an edit and returns what it changed."""
         self.lock = threading.RLock()
-        self.clock, self.options = clock, options
+        self.clock, self.options, self._options = clock, options, options
         self._seed, self._records, self._fill, self._tell = seed, records, fill, tell
-        self.store, self.gate = Store(), Gate(options, clock)
+        self.store, self.gate, self.lag = Store(), Gate(options, clock), Lag()
         self.effect: list[dict[str, Any]] = []
         self.courier = Courier(self, journal)
         self.reset(seed=None, records=None)
@@ -64,7 +66,7 @@ class World:
         with self.lock:
             self._seed = self._seed if seed is None else seed
             self._records = self._records if records is None else records
-            self.store, self.effect = Store(), []
+            self.store, self.effect, self.lag, self.options = Store(), [], Lag(), self._options
             self.gate = Gate(self.options, self.clock)
             self.courier.reset()
             self._fill(self, self._seed, self._records)
@@ -73,6 +75,20 @@ class World:
     def seed(self) -> str:
         """Return the seed's name."""
         return self._seed
+
+    @property
+    def organisation(self) -> str:
+        """Return the id of the organisation, which follows from the seed where none was chosen."""
+        return self.options.organisation or f"org-{self._seed}"
+
+    def choose(self, name: str, value: Json) -> None:
+        """Change one of the options until the next reset. Raises ValueError if there is no such option."""
+        if name not in {one.name for one in fields(self.options)}:
+            raise ValueError(f"no option {name!r}")
+        if isinstance(getattr(self.options, name), frozenset) or (name == "scopes" and value is not None):
+            value = frozenset(value)
+        self.options = replace(self.options, **{name: value})
+        self.gate.options = self.options
 
     def now(self) -> str:
         """Return the clock's time as a stamp."""
@@ -94,6 +110,7 @@ class World:
         }
         record.attributes = {**stamps, **self._derived(record, attributes), **attributes}
         table.put(record)
+        self.lag.note(record, self.clock.now(), created=True)
         changes = {name: [None, value] for name, value in {**attributes, **_plain(relations)}.items()}
         self.effect.append({"op": "create", "type": type_, "id": record.id, "changes": changes})
         if type_ == "prospect":
@@ -113,6 +130,7 @@ class World:
         event: str | None = None,
     ) -> None:
         """Change a record; ``touch`` moves its ``updatedAt``. ``event`` names the event instead of ``…_updated``."""
+        self.lag.note(record, self.clock.now())
         related = relations or {}
         wanted = {**attributes, **self._derived(record, attributes)}
         former = {name: record.get(name) for name in wanted}
@@ -152,6 +170,7 @@ class World:
                 if hanging is not None:
                     self.delete(hanging)
         self._destroyed(record)
+        self.lag.note(record, self.clock.now())
         self.store[record.type].remove(record)
         self.effect.append({"op": "delete", "type": record.type, "id": record.id, "changes": {}})
         if record.type in EVENT_NAMES:
@@ -171,6 +190,7 @@ class World:
         table = self.store["event"]
         record = Record("event", table.new_id(), {"name": name, "createdAt": now, "eventAt": now}, links)
         table.put(record)
+        self.lag.note(record, self.clock.now(), created=True)
         return record
 
     def tick(self) -> None:
@@ -191,6 +211,7 @@ class World:
         """Do one edit or a list of them; see :mod:`worker.sim.outreach_story`."""
         with self.lock:
             self.taken_effect()
+            self.lag.seconds = self.options.index_lag
             edits = document if isinstance(document, list) else [document]
             changed = [record for one in edits for record in self._tell(self, one)]
             told = {(record.type, record.id): record for record in changed}

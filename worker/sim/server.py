@@ -7,7 +7,7 @@ import logging
 import signal
 import sys
 import threading
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Protocol
 
 from waitress.server import create_server  # type: ignore[import-untyped]
@@ -57,7 +57,8 @@ def running(app: WSGIApplication, *, port: int = 0, threads: int = 16) -> Iterat
         yield f"http://127.0.0.1:{server.effective_port}"
     finally:
         stop.set()
-        server.pull_trigger()
+        with suppress(OSError):  # the loop may have woken by itself and be gone
+            server.pull_trigger()
         thread.join(timeout=5)
         getattr(app, "close", int)()
 

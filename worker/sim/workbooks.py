@@ -9,7 +9,8 @@ leave open is an option (:mod:`worker.sim.workbooks_options`). Controls are unde
 * ``dead_session302``, ``html_login200``: what a client meets whose session is gone
 * ``omit_object`` ``{"index"}``: the reply to a batch leaves one saved object out
 * ``partial_outcome`` ``{"indices", "message"}``: those objects are refused, the others saved, whatever the transaction
-* ``search_lag`` ``{"seconds"}``: lists do not know what this batch wrote for so long
+* ``half`` ``{"message"}``: every second object is refused so, the others saved, whatever the transaction
+* ``search_lag`` or ``index_lag`` ``{"seconds"}``: lists do not know what this batch wrote for so long
 * ``unreadable`` ``{"ids"}``: a list without these records, as without permission
 """
 

@@ -185,17 +185,17 @@ def _checked(world: World, kind: Kind, plan: Plan) -> dict[str, list[str]]:
 
 
 def _unlucky(fault: Fault | None, plans: list[Plan]) -> bool:
-    """Refuse the objects that the fault ``partial_outcome`` names; the others are saved whatever the transaction."""
-    if fault is None or fault.kind != "partial_outcome":
+    """Refuse what ``partial_outcome`` names, or with ``half`` every second; the rest is saved in any transaction."""
+    if fault is None or fault.kind not in {"partial_outcome", "half"}:
         return False
-    for place in fault.args.get("indices", [0]):
+    for place in range(1, len(plans), 2) if fault.kind == "half" else fault.args.get("indices", [0]):
         if place < len(plans):
             plans[place].refuse({WHOLE: [fault.args.get("message", "This record could not be saved.")]})
     return True
 
 
 def _lag(world: World, fault: Fault | None) -> float:
-    if fault is not None and fault.kind == "search_lag":
+    if fault is not None and fault.kind in {"search_lag", "index_lag"}:
         return float(fault.args.get("seconds", 5.0))
     return world.options.search_lag
 
