@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+import httpx
 import pytest
 
-from tests.sync.scene import Scene
+from tests.sync.scene import Call, Scene, form
 from worker.core.records import Kind
 from worker.store import links, outbox
-from worker.sync import held
+from worker.sync import breakers, held
 
 TITLE, STATE = "person_job_title", "cf_person_sequence_state"
 
@@ -78,6 +79,66 @@ def test_a_hand_edit_put_back_again_and_again(scene: Scene) -> None:
     assert len(written(scene, "cf_person_sequence_name")) == 5
     assert entries(scene) == ["breaker:prospects:5:cf_person_sequence_name"]
     assert scene.of(5)["cf_person_sequence_name"] == "Ours"
+
+
+def fought_over(scene: Scene, *prospects: int) -> None:
+    """Let somebody in the CRM overwrite what is only shown until that stops."""
+    for _ in range(6):
+        for prospect in prospects:
+            crm(scene, prospect, cf_person_sequence_name="Ours")
+        scene.sync()
+        scene.later(30)
+
+
+def asked_who(scene: Scene) -> int:
+    """Return how often the CRM was asked who saved something last."""
+    return sum(breakers.SAVED_BY in text for call in scene.wire.calls for _, text in form(call))
+
+
+def test_the_user_behind_it_is_named_to_people_only(on_both: Scene) -> None:
+    """The entry names whose edits were put back, by one read when it trips; what is logged does not."""
+    linked(on_both, 5)
+    fought_over(on_both, 5)
+    (entry,) = held.entries(on_both.store)
+    assert entry.words.endswith("until that is approved; last saved in the CRM by pat@example.invalid")
+    assert asked_who(on_both) == 1
+    report = on_both.sync()
+    assert [words.startswith("held: prospect 5") for words in report.waiting] == [True]
+    assert "@" not in " ".join(report.waiting)
+    assert held.entries(on_both.store) == [entry]
+
+
+def test_the_entry_for_everybody_names_them_too(scene: Scene) -> None:
+    """Twenty-one people overwritten by one automation: one entry, one read, one user."""
+    many = range(101, 122)
+    linked(scene, *many)
+    fought_over(scene, *many)
+    (entry,) = held.entries(scene.store)
+    assert (entry.key, asked_who(scene)) == ("breaker:cf_person_sequence_name", 1)
+    assert entry.words.endswith(", 120, 121; last saved in the CRM by pat@example.invalid")
+
+
+def test_our_own_saves_name_nobody(scene: Scene) -> None:
+    """Where only Outreach goes to and fro, the last save in the CRM is our own: the entry names no user."""
+    linked(scene, 5)
+    wrestle(scene, 5)
+    assert asked_who(scene) == 1
+    assert ["saved in the CRM" in one.words for one in held.entries(scene.store)] == [False]
+
+
+def test_a_crm_that_does_not_tell_the_user(scene: Scene) -> None:
+    """Asked for the user, the CRM fails: the entry stands without a name, and the pass ends well."""
+    linked(scene, 5)
+
+    def fail(call: Call) -> None:
+        if breakers.SAVED_BY in str(form(call)):
+            raise httpx.ConnectError("gone")
+
+    scene.wire.before.append(fail)
+    fought_over(scene, 5)
+    (entry,) = held.entries(scene.store)
+    assert entry.words.endswith("until that is approved")
+    assert scene.sync().converged
 
 
 def test_a_value_thrown_to_and_fro_between_both_sides(scene: Scene) -> None:

@@ -96,9 +96,10 @@ def _work(
     cases = [answered.heed(_case(on, change, batch, answered, primed=primed)) for change in mine]
     _set_apart(cases)
     with on.store.write() as db:
-        breakers.heed(db, on, cases)
+        tripped = breakers.heed(db, on, cases)
         brakes.hold_back(db, on, cases, batch)
         ours = {c.id for c in outbox.intend(db, [(case.change, _intent(case, on.mapping)) for case in cases], on.now())}
+    breakers.name_users(on, cases, tripped)
     cases = [case for case in cases if case.change.id in ours]
     desk = _desk(on, lacking)
     _write_crm(on, cases, batch, desk)

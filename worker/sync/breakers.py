@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from worker.core import breaker, transforms
+from worker.core import breaker, errors, plan, transforms
 from worker.core.breaker import Turn
 from worker.core.mapping import STANDING, Computed
 from worker.core.plan import Action
@@ -17,6 +17,7 @@ from worker.core.transforms import Absent
 from worker.store import links, outbox
 from worker.store.links import Written
 from worker.store.outbox import Lane
+from worker.sync import identify, streams
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -34,6 +35,8 @@ BREAKER = "breaker"
 APPROVED = "approve"
 EVERYBODY = 0
 """The prospect id under which the history keeps the approval of a field for everybody."""
+SAVED_BY = "updated_by_user[login_name]"
+"""The address of the CRM user who saved a record last (facts, workbooks-api 9)."""
 _OF_RECORD = f"{BREAKER}:{Kind.PROSPECT.value}:"
 
 
@@ -65,13 +68,16 @@ def _parsed(keys: Iterable[str]) -> list[tuple[int, str]]:
     return found
 
 
-def heed(db: sa.Connection, on: Applier, cases: Sequence[Case]) -> None:
-    """Stop what goes back and forth, with an entry, and leave out of the plans what is stopped."""
+def heed(db: sa.Connection, on: Applier, cases: Sequence[Case]) -> set[tuple[int, str]]:
+    """Stop what goes back and forth, with an entry, and leave out of the plans what is stopped.
+
+    Return what has tripped just now, by prospect and field.
+    """
     writing = [
         case for case in cases if case.plan.action in {Action.UPDATE, Action.NOTHING} and _touched(case, on.mapping)
     ]
     if not writing:
-        return
+        return set()
     stops = standing(db)
     found = _tripped(db, on, writing, stops)
     if found:
@@ -79,6 +85,43 @@ def heed(db: sa.Connection, on: Applier, cases: Sequence[Case]) -> None:
         stops = standing(db)
     for case in writing:
         _leave_out(case, on.mapping, stops.of(case.view.prospect_id))
+    return set(found)
+
+
+def name_users(on: Applier, cases: Sequence[Case], tripped: set[tuple[int, str]]) -> None:
+    """Put the CRM user who last saved each of these people beside the entries just made, unless that was ourselves.
+
+    One read, and only then. The name is an address (facts, workbooks-api 9), so it stays out of the words, which are logged.
+    """
+    pids = {pid for pid, _ in tripped}
+    views = [case.view for case in cases if case.view.prospect_id in pids]
+    crm_ids = [view.person.ref.id for view in views if view.person is not None]
+    if not crm_ids:
+        return
+    try:
+        seen = identify.read_by_id(on.remotes.crm, Kind.PERSON, crm_ids, (*streams.ALWAYS, SAVED_BY))
+    except errors.OutbookError:
+        return  # the entries stand without it; what ails the CRM is met by the next request
+    users = {}
+    for view in views:
+        saved = seen.get(view.person.ref.id) if view.person else None
+        if saved is not None and (view.link is None or not plan.is_echo(saved, view.link)):
+            users[view.prospect_id] = str(saved.fields.get(SAVED_BY) or "")
+    _note_users(on, tripped, users)
+
+
+def _note_users(on: Applier, tripped: set[tuple[int, str]], users: Dict[int, str]) -> None:
+    """Write the users down: of one record with its entry, of many with the one for everybody."""
+    with on.store.write() as db:
+        rows = {row.key: row for row in outbox.holds(db, BREAKER)}
+        behind: dict[str, set[str]] = {}
+        for pid, name in tripped:
+            single = f"{_OF_RECORD}{pid}:{name}"
+            behind.setdefault(single if single in rows else f"{BREAKER}:{name}", set()).add(users.get(pid, ""))
+        for key, logins in behind.items():
+            known = ", ".join(sorted(logins - {""}))
+            if known and key in rows:
+                outbox.post_hold(db, key=key, kind=BREAKER, words=rows[key].words, now=on.now(), login=known)
 
 
 def _touched(case: Case, mapping: Mapping) -> list[Field]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from worker.core import plan, transforms
 from worker.core.records import Kind, Shadow
@@ -40,7 +40,7 @@ CHOICES = {receipts.ASK: DELETION, receipts.CONFLICT: FIELD}
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One thing that waits, and how many records hang on it."""
+    """One thing that waits, and how many records hang on it. Its words may name a CRM user: for people, not for a log."""
 
     key: str
     kind: str
@@ -84,7 +84,11 @@ class Entry:
 def entries(store: Store) -> list[Entry]:
     """Return everything that waits for a person, oldest first."""
     with store.read() as db:
-        return [Entry(row.key, row.kind, row.words, row.since, row.records) for row in outbox.holds(db)]
+        return [Entry(row.key, row.kind, _words(row), row.since, row.records) for row in outbox.holds(db)]
+
+
+def _words(row: Any) -> str:  # noqa: ANN401 - a row of the driver
+    return f"{row.words}; last saved in the CRM by {row.login}" if row.login else str(row.words)
 
 
 def approve(store: Store, chosen: Sequence[Entry], mapping: Mapping, *, how: As | None, now: datetime) -> int:
