@@ -1,19 +1,21 @@
 """SELECTION: the same options on every verb, and what was typed turned into one Selection with every problem at once.
 
-A verb declares the options it takes from the types here and hands them to ``chosen_by``::
+A verb takes a ``selection`` and wears the options::
 
-    def resync(prospects: Prospects = [], people: People = [], …, everyone: Everyone = False) -> None:
-        selection = chosen_by(prospects=prospects, people=people, …, everyone=everyone, now=bootstrap.now())
+    @selecting()
+    def resync(selection: Selection, *, wait: bool = typer.Option(False, "--wait")) -> None: ...
 """
 
 from __future__ import annotations
 
+import functools
+import inspect
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -63,15 +65,51 @@ IdsFrom = Annotated[
 Everyone = Annotated[bool, typer.Option("--all", help="Everything.", rich_help_panel=PANEL)]
 Limit = Annotated[int | None, typer.Option("--limit", min=1, help="At most so many records.", rich_help_panel=PANEL)]
 
+OPTIONS: dict[str, Any] = {
+    "prospects": Prospects,
+    "people": People,
+    "emails": Emails,
+    "sequences": Sequences,
+    "tasks": Tasks,
+    "since": Since,
+    "failed": Failed,
+    "ids_from": IdsFrom,
+    "everyone": Everyone,
+    "limit": Limit,
+}
+FLAGS = ("failed", "everyone")
+
+
+def selecting(*, needed: bool = True) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Give a verb the options of SELECTION in the place of its parameter ``selection``; without ``needed`` none may be used."""
+
+    def dressed(verb: Callable[..., None]) -> Callable[..., None]:
+        @functools.wraps(verb)
+        def whole(**typed: Any) -> None:  # noqa: ANN401 - whatever the verb takes
+            words = {name: typed.pop(name) for name in OPTIONS}
+            verb(selection=chosen_by(now=bootstrap.now(), needed=needed, **words), **typed)
+
+        signature = inspect.signature(verb, eval_str=True)
+        kind = inspect.Parameter.KEYWORD_ONLY
+        own = [one.replace(kind=kind) for one in signature.parameters.values() if one.name != "selection"]
+        worn = [
+            inspect.Parameter(name, kind, default=False if name in FLAGS else None, annotation=option)
+            for name, option in OPTIONS.items()
+        ]
+        whole.__signature__ = signature.replace(parameters=[*own, *worn])  # type: ignore[attr-defined]
+        return whole
+
+    return dressed
+
 
 def chosen_by(
     *,
     now: datetime,
-    prospects: Sequence[int] = (),
-    people: Sequence[int] = (),
-    emails: Sequence[str] = (),
-    sequences: Sequence[int] = (),
-    tasks: Sequence[int] = (),
+    prospects: Sequence[int] | None = None,
+    people: Sequence[int] | None = None,
+    emails: Sequence[str] | None = None,
+    sequences: Sequence[int] | None = None,
+    tasks: Sequence[int] | None = None,
     since: str | None = None,
     failed: bool = False,
     ids_from: Path | None = None,
@@ -83,9 +121,10 @@ def chosen_by(
 
     Whoever is named adds up; ``--since`` and ``--failed`` narrow that, or everything when nobody is named.
     """
-    problems = ["--email: not an e-mail address" for text in emails if transforms.address(text) is None][:1]
     numbers = {"--prospect": prospects, "--person": people, "--sequence": sequences, "--task": tasks}
-    problems += [f"{name}: no such id" for name, ids in numbers.items() if any(one > LARGEST for one in ids)]
+    problems = [f"{name}: no such id" for name, ids in numbers.items() if any(one > LARGEST for one in ids or ())]
+    if any(transforms.address(text) is None for text in emails or ()):
+        problems.append("--email: not an e-mail address")
     moment: datetime | None = None
     try:
         moment = moment_of(since, now) if since is not None else None
@@ -105,7 +144,7 @@ def chosen_by(
         listed,
         prospects=_once(prospects, listed.prospects),
         people=_once(people, listed.people),
-        addresses=tuple(dict.fromkeys([*emails, *listed.addresses])),
+        addresses=tuple(dict.fromkeys([*(emails or ()), *listed.addresses])),
         sequences=_once(sequences, listed.sequences),
         tasks=_once(tasks, listed.tasks),
         since=moment,
@@ -130,5 +169,5 @@ def moment_of(text: str, now: datetime) -> datetime:
     return told if told.tzinfo else told.replace(tzinfo=UTC)
 
 
-def _once(*ids: Sequence[int]) -> tuple[int, ...]:
-    return tuple(dict.fromkeys(one for some in ids for one in some))
+def _once(*ids: Sequence[int] | None) -> tuple[int, ...]:
+    return tuple(dict.fromkeys(one for some in ids for one in some or ()))

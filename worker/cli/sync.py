@@ -11,8 +11,10 @@ from pathlib import Path
 import typer
 
 from worker import bootstrap, config
+from worker.cli.selection import selecting
 from worker.cli.show import Progress, say_report
 from worker.cli.stopper import Stopper
+from worker.store.selection import Selection
 from worker.sync import run
 from worker.sync.case import Permit
 
@@ -28,7 +30,9 @@ class Way(StrEnum):
     TO_OUTREACH = "to-outreach"
 
 
+@selecting(needed=False)
 def sync(
+    selection: Selection,
     *,
     as_json: bool = typer.Option(False, "--json", help="Print the report as one JSON document."),
     dry_run: bool = typer.Option(
@@ -38,7 +42,10 @@ def sync(
     full: bool = typer.Option(False, "--full", help="Ignore the cursors and read everything again."),
     wait: float = typer.Option(30.0, min=0, help="Seconds to wait for retries that fall due."),
 ) -> None:
-    """Make one pass: poll both sides from the cursors, apply until nothing is due."""
+    """Make one pass: poll both sides from the cursors, apply until nothing is due.
+
+    With a selection only the selected are applied, each looked at anew; whatever else is due stays queued.
+    """
     settings = config.load(os.environ, Path.cwd())
     with bootstrap.runtime(settings) as runtime, Progress() as progress, Stopper() as stopper:
         this = run.Pass(
@@ -48,6 +55,7 @@ def sync(
             wait_s=wait,
             dry_run=dry_run,
             full=full,
+            selection=None if selection.empty else selection,
             on_poll=progress.polled,
             on_apply=progress.applied,
             flush=runtime.flush,
@@ -63,7 +71,8 @@ def sync(
         sys.stdout.write(json.dumps(report.as_json(), ensure_ascii=False) + "\n")
     else:
         say_report(report)
-    told = [*report.troubles, *report.waiting]
+    unknown = report.chosen.unknown if report.chosen else ()
+    told = [*(f"{one}: not known here, even after polling" for one in unknown), *report.troubles, *report.waiting]
     for line in told[:SHOWN]:
         sys.stderr.write(f"outbook: {line}\n")
     if len(told) > SHOWN:
@@ -85,4 +94,5 @@ def exit_code(report: run.Report) -> int:
     if report.would_write is not None:
         return CHANGES if report.would_write else 0
     unfinished = report.counts.dead + report.counts.holds + report.counts.deferred + report.counts.due
-    return UNFINISHED if unfinished or report.troubles else 0
+    unknown = report.chosen.unknown if report.chosen else ()
+    return UNFINISHED if unfinished or report.troubles or unknown else 0

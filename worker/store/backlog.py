@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, fields, replace
+from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
@@ -11,7 +11,7 @@ from worker.store.database import chunks
 from worker.store.outbox import CHANGE, HOLD, Lane, Standing
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping, Sequence
     from datetime import datetime
 
     from worker.core.records import Kind
@@ -36,8 +36,35 @@ class Counts:
         return self.due + self.leased + self.deferred + self.dead
 
 
-def count(db: sa.Connection, now: datetime) -> Counts:
-    """Return how the outbox stands."""
+def count(db: sa.Connection, now: datetime, *, among: Mapping[Kind, Sequence[int]] | None = None) -> Counts:
+    """Return how the outbox stands, with ``among`` only that of some records: theirs, and what concerns everybody."""
+    if among is None:
+        every = sa.select(sa.func.count()).select_from(HOLD)
+        return _count(db, now, sa.true(), int(db.execute(every).scalar_one()))
+    told, keys = Counts(), set(db.execute(_of_everybody()).scalars())
+    for kind, ids in among.items():
+        for part in chunks(sorted(set(ids))):
+            mine = sa.and_(CHANGE.c.kind == kind, CHANGE.c.record_id.in_(part))
+            held = sa.select(CHANGE.c.hold_key).where(mine, CHANGE.c.state == Standing.HELD)
+            keys.update(db.execute(held.distinct()).scalars())
+            told = _added(told, _count(db, now, mine, 0))
+    return replace(told, holds=len(keys))
+
+
+def _of_everybody() -> sa.Select[Any]:
+    """Return the entries on which no single record hangs, such as a field that the CRM lacks."""
+    hanging = sa.select(CHANGE.c.id).where(CHANGE.c.hold_key == HOLD.c.key)
+    return sa.select(HOLD.c.key).where(sa.not_(hanging.exists()))
+
+
+def _added(one: Counts, other: Counts) -> Counts:
+    names = [part.name for part in fields(Counts) if part.name != "next_at"]
+    moments = [at for at in (one.next_at, other.next_at) if at is not None]
+    told = {name: getattr(one, name) + getattr(other, name) for name in names}
+    return Counts(**told, next_at=min(moments, default=None))
+
+
+def _count(db: sa.Connection, now: datetime, which: sa.ColumnElement[bool], held: int) -> Counts:
     due = CHANGE.c.state == Standing.DUE
     leased = sa.and_(due, CHANGE.c.lease_until.is_not(None), CHANGE.c.lease_until >= now)
     later = sa.and_(due, CHANGE.c.next_at > now, sa.not_(leased))
@@ -51,8 +78,7 @@ def count(db: sa.Connection, now: datetime) -> Counts:
         "kept_opt_outs": sa.func.sum(sa.case((sa.and_(kept, CHANGE.c.lane == Lane.OPT_OUT), 1), else_=0)),
         "next_at": sa.func.min(sa.case((due, CHANGE.c.next_at))),
     }
-    row = db.execute(sa.select(*(expression.label(name) for name, expression in told.items()))).one()
-    held = int(db.execute(sa.select(sa.func.count()).select_from(HOLD)).scalar_one())
+    row = db.execute(sa.select(*(expression.label(name) for name, expression in told.items())).where(which)).one()
     leased_n, deferred = int(row.leased or 0), int(row.deferred or 0)
     return Counts(
         due=int(row.all_due or 0) - leased_n - deferred,

@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, Any
 from worker.core import errors, plan, wishes
 from worker.core.records import Kind, System
 from worker.store import backlog, cursors, links, meta, outbox, runs
-from worker.sync import apply, brakes, breakers, fields, gather, skips, strangers
+from worker.store.database import chunks
+from worker.store.selection import Chosen
+from worker.sync import apply, brakes, breakers, fields, gather, resync, skips, strangers
 from worker.sync.poll import poll
 from worker.sync.tally import Tally
 
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
 
     import sqlalchemy as sa
 
+    from worker.store.selection import Selection
     from worker.sync.case import Applier
     from worker.sync.poll import Polled
 
@@ -55,6 +58,7 @@ class Report:
     calls: dict[str, int] = field(default_factory=dict)
     troubles: list[str] = field(default_factory=list)
     waiting: list[str] = field(default_factory=list)
+    chosen: Chosen | None = None
     halt: errors.Halt | None = None
     would_write: list[dict[str, Any]] | None = None
 
@@ -98,6 +102,8 @@ class Report:
             },
             "calls": {system.value if system is System.OUTREACH else "workbooks": 0 for system in System} | self.calls,
         }
+        if self.chosen is not None:
+            told |= {"chosen": len(self.chosen), "unknown": len(self.chosen.unknown)}
         if self.troubles:
             told["troubles"] = self.troubles
         if self.would_write is not None:
@@ -107,7 +113,12 @@ class Report:
 
 @dataclass(frozen=True, slots=True)
 class Pass:
-    """How a pass runs: the clock, patience, and who is told of progress."""
+    """How a pass runs: the clock, patience, and who is told of progress.
+
+    With a ``selection`` everything is polled, but only the chosen are applied, each looked at anew whatever became of it.
+    The rest stays queued for the next pass or the workers, and counts nowhere in this one's report: not in ``held_back``,
+    whose four causes are switches that somebody has to turn back, nor in ``converged`` and the exit code.
+    """
 
     on: Applier
     sleep: Callable[[float], None]
@@ -115,6 +126,7 @@ class Pass:
     wait_s: float = 30.0
     dry_run: bool = False
     full: bool = False
+    selection: Selection | None = None
     on_poll: Callable[[Kind, Polled], None] = lambda _kind, _polled: None
     on_apply: Callable[[Tally, int], None] = lambda _tally, _left: None
     flush: Callable[[], None] = lambda: None
@@ -130,7 +142,8 @@ def run(this: Pass) -> Report:
     on = this.on
     report = Report(uuid.uuid4().hex, on.mapping.version, on.now(), polled={kind.value: 0 for kind in cursors.STREAMS})
     with on.store.write() as db:
-        outbox.unkeep(db)
+        if this.selection is None:
+            outbox.unkeep(db)
         if this.full:
             cursors.rewind(db)
         _take_up(db, on)
@@ -147,7 +160,7 @@ def run(this: Pass) -> Report:
         report.calls = this.calls()
         report.seconds = (on.now() - report.began_at).total_seconds()
         with on.store.write() as db:
-            report.counts = backlog.count(db, on.now())
+            report.counts = _counts(db, this, report)
             report.excluded = links.excluded(db)
             report.waiting = _waiting(db)
             runs.end(db, report.run_id, on.now(), report.as_json())
@@ -177,18 +190,40 @@ def _settle(this: Pass, report: Report) -> None:
     patience = this.wait_s
     for number in range(ROUNDS):
         patience = _poll(this, report, kinds, first=number == 0, patience=patience)
+        if this.selection is not None:
+            _choose(this, report, this.selection)
         with on.store.read() as db:
-            report.queued += backlog.count(db, on.now()).due
+            report.queued += _counts(db, this, report).due
         if this.dry_run:
-            report.would_write = look(on)
+            report.would_write = look(on, report.chosen)
             return
         wrote, patience = _apply(this, report, patience)
         kinds = [kind for system, echoes in ECHOES.items() if system in wrote for kind in echoes]
         if not kinds:
-            brakes.note_first_pass(on.store, on.now())
+            if this.selection is None:
+                brakes.note_first_pass(on.store, on.now())
             return
     msg = "the pass keeps causing itself work"
     raise errors.ContractBroken(msg)
+
+
+def _choose(this: Pass, report: Report, wanted: Selection) -> None:
+    """Find out who is meant, once all is polled, and open their changes; later rounds only follow what became of them."""
+    on = this.on
+    with on.store.read() if this.dry_run else on.store.write() as db:
+        if report.chosen is not None:
+            report.chosen = resync.grown(db, report.chosen, on.now())
+            return
+        report.chosen = resync.choose(db, wanted, on.now())
+        if not this.dry_run:
+            resync.reopen(db, report.chosen, on.now())
+
+
+def _counts(db: sa.Connection, this: Pass, report: Report) -> backlog.Counts:
+    """Return how the outbox stands, with a selection only that of the chosen."""
+    if this.selection is None:
+        return backlog.count(db, this.on.now())
+    return backlog.count(db, this.on.now(), among=dict(resync.kinds(report.chosen or Chosen())))
 
 
 def _poll(this: Pass, report: Report, kinds: Iterable[Kind], *, first: bool, patience: float) -> float:
@@ -251,15 +286,15 @@ def _apply(this: Pass, report: Report, patience: float) -> tuple[set[System], fl
     on, wrote, busy_s = this.on, set(), 0.0
     while True:
         _heed(this)
-        told = apply.apply_people(on)
-        told.add(strangers.apply_strangers(on))
-        told.add(skips.apply_tasks(on))
+        told = _claim(on, report.chosen)
         report.tally.add(told)
         wrote |= {System.CRM} if told.wrote_crm else set()
         wrote |= {System.OUTREACH} if told.wrote_outreach else set()
         this.flush()
+        if this.selection is not None and told.claimed:
+            _choose(this, report, this.selection)  # whoever was brought to Outreach is a prospect now
         with on.store.read() as db:
-            counts = backlog.count(db, on.now())
+            counts = _counts(db, this, report)
         this.on_apply(report.tally, counts.due)
         if told.claimed:
             continue
@@ -276,12 +311,35 @@ def _apply(this: Pass, report: Report, patience: float) -> tuple[set[System], fl
         this.sleep(wait)
 
 
-def look(on: Applier) -> list[dict[str, Any]]:
-    """Return what would be written for everything that is due now; of the vendors only open tasks are asked for."""
+def _claim(on: Applier, chosen: Chosen | None) -> Tally:
+    """Apply a batch of each kind; of the chosen one of each portion that fits a statement."""
+    if chosen is None:
+        told = apply.apply_people(on)
+        told.add(strangers.apply_strangers(on))
+        told.add(skips.apply_tasks(on))
+        return told
+    told = Tally()
+    for part in chunks(chosen.prospects):
+        told.add(apply.apply_people(on, only=part))
+    for part in chunks(chosen.people):
+        told.add(strangers.apply_strangers(on, only=part))
+    for part in chunks(chosen.tasks):
+        told.add(skips.apply_tasks(on, only=part))
+    return told
+
+
+def look(on: Applier, chosen: Chosen | None = None) -> list[dict[str, Any]]:
+    """Return what would be written for everything that is due now, or for the chosen, due or not.
+
+    Of the vendors only open tasks are asked for.
+    """
     with on.store.read() as db:
         due = backlog.due_ids(db, Kind.PROSPECT, on.now())
         wanted = backlog.due_ids(db, Kind.PERSON, on.now())
         skipped = backlog.due_ids(db, Kind.TASK, on.now())
+        if chosen is not None:
+            wanted = sorted(set(wanted) & set(chosen.people))
+            due, skipped = list(chosen.prospects), list(chosen.tasks)
         held = {row.key.split(":", 1)[1] for kind in (fields.FIELD, fields.LABEL) for row in outbox.holds(db, kind)}
         stops = breakers.standing(db)
     found = [
