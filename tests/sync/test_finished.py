@@ -11,6 +11,7 @@ from tests.sync.asking import outreach_writes, settles
 from tests.sync.conftest import MakeScene
 from tests.sync.scene import Call, Scene, fault
 from worker.store import outbox
+from worker.sync import run
 from worker.sync.case import Permit
 
 BACK = ("back_to_outreach: false", "back_to_outreach: true")
@@ -228,3 +229,69 @@ def test_by_default_nothing_goes_back(make_scene: MakeScene) -> None:
         "/api/v2/tasks"
     ]
     assert held(on)["state"] == "incomplete"
+
+
+def forgotten(on: Scene, status: str) -> None:
+    """Finish the task in the CRM, and let nobody have heard of it but the mirror."""
+    mark(on, status)
+    on.poll()
+    with on.store.write() as db:
+        assert db.execute(sa.delete(outbox.CHANGE)).rowcount == 1
+
+
+@pytest.mark.parametrize("status, verb", [("Complete", "markComplete"), ("Cancelled", "advance")])
+def test_a_full_pass_finds_what_was_finished_long_ago(on: Scene, status: str, verb: str) -> None:
+    """An ordinary pass reads only what moves; with --full the task is done in Outreach, once."""
+    forgotten(on, status)
+    assert on.sync().tally.outreach_actions == 0
+    told = on.sync(full=True)
+    assert (told.tally.outreach_actions, told.converged) == (1, True)
+    assert outreach_writes(on) == [f"POST /api/v2/tasks/{TASK}/actions/{verb}"]
+    assert on.sync(full=True).tally.outreach_actions == 0
+    settles(on)
+
+
+def test_finished_before_the_switch_was_turned(scene: Scene) -> None:
+    """Switched on, a full pass brings to Outreach what was finished in the CRM until then, and nothing that is still open."""
+    scene.prospect(7, 1)
+    put(scene, TASK)
+    put(scene, 41, in_sequence=False)
+    scene.sync()
+    mark(scene, "Complete")
+    scene.sync()
+    assert outreach_writes(scene) == []
+    scene.mapping = scene.mapped(BACK)
+    scene.sync(full=True)
+    assert outreach_writes(scene) == [f"POST /api/v2/tasks/{TASK}/actions/markComplete"]
+    assert [held(scene, number)["state"] for number in (TASK, 41)] == ["complete", "incomplete"]
+
+
+def test_a_dry_run_lists_what_would_go_back(on: Scene) -> None:
+    """The task with its action is in the plan of a full pass that writes nothing."""
+    forgotten(on, "Cancelled")
+    crm_id = next(task["id"] for task in on.tasks())
+    told = run.run(run.Pass(on=on.applier(), sleep=on.later, calls=dict, full=True, dry_run=True))
+    assert told.would_write == [
+        {
+            "task": TASK,
+            "person": None,
+            "action": "finish task",
+            "why": f"task {crm_id} was finished in the CRM",
+            "crm": [],
+            "outreach": ["advance"],
+        }
+    ]
+    assert (outreach_writes(on), held(on)["state"]) == ([], "incomplete")
+
+
+def test_a_full_pass_leaves_alone_what_outbook_cancelled_itself(on: Scene) -> None:
+    """A Cancelled task of our own has a link, whatever the mapping calls cancelled."""
+    on.edit_outreach(op="set", type="task", id=TASK, attributes={"state": "skipped"})
+    (crm_task,) = on.tasks()
+    on.edit_crm(op="delete", type="task", id=crm_task["id"])
+    on.sync()
+    assert [task["activity_status"] for task in on.tasks() if not task["is_deleted"]] == ["Cancelled"]
+    on.edit_outreach(op="set", type="task", id=TASK, attributes={"state": "incomplete"})
+    on.wire.calls.clear()
+    on.sync(full=True)
+    assert outreach_writes(on) == []

@@ -157,6 +157,11 @@ def every(db: sa.Connection, kind: Kind) -> dict[int, Snapshot]:
     return {row.id: _snapshot(row) for row in rows}
 
 
+def all_referred(db: sa.Connection, kind: Kind) -> set[int]:
+    """Return every Outreach id that a CRM record of a kind carries."""
+    return set(db.execute(sa.select(REFERENCE.c.outreach_id).where(REFERENCE.c.kind == kind)).scalars())
+
+
 def related(
     db: sa.Connection, kind: Kind, relation: str, ids: Iterable[int], *, deleted: bool = False
 ) -> dict[int, list[Snapshot]]:

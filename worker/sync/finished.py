@@ -7,13 +7,13 @@ it. The Cancelled tasks that Outbook itself wrote have a link, and never travel 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from worker.core import errors, tasks
 from worker.core.records import Kind, System
 from worker.store import links, mirror, outbox
 from worker.store.links import Written
-from worker.store.outbox import Standing
+from worker.store.outbox import Lane, Standing
 from worker.sync import notice, receipts
 from worker.sync.case import ACTIONS_S
 
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from worker.store.outbox import Change
     from worker.sync.case import Applier
     from worker.sync.tally import Tally
+
+PORTION = 500
 
 
 @dataclass(slots=True)
@@ -76,6 +78,48 @@ def _standing(db: sa.Connection, on: Applier, task: Snapshot) -> Standing | None
     person = mirror.load(db, Kind.PERSON, [link.crm_id]).get(link.crm_id) if link else None
     prospect = mirror.load(db, Kind.PROSPECT, [prospect_id or 0]).get(prospect_id or 0)
     return None if on.permit.to(prospect_id, person, prospect).to_outreach else Standing.KEPT
+
+
+def told(back: Back) -> dict[str, Any]:
+    """Return what would be done about a task, for a dry run."""
+    why = f"task {back.crm_id} was finished in the CRM"
+    return {
+        "task": back.task.ref.id,
+        "person": None,
+        "action": "finish task",
+        "why": why,
+        "crm": [],
+        "outreach": [back.verb],
+    }
+
+
+def look_for_done(on: Applier) -> None:
+    """Open a change for every task that Outreach has open and the CRM finished by hand, however long ago.
+
+    Pages tell only what moves: what was finished while nothing travelled back shows here alone.
+    """
+    rule = on.mapping.task.back
+    if rule is None:
+        return
+    with on.store.read() as db:
+        numbers = sorted(mirror.all_referred(db, Kind.CRM_TASK))
+    for start in range(0, len(numbers), PORTION):
+        part = numbers[start : start + PORTION]
+        with on.store.write() as db:
+            found = mirror.load(db, Kind.TASK, set(part) - set(links.load(db, Kind.TASK, part)))
+            referring = mirror.referring(db, Kind.CRM_TASK, found)
+            written = mirror.load(db, Kind.CRM_TASK, {crm for ids in referring.values() for crm in ids})
+            done = [
+                number
+                for number, task in found.items()
+                if tasks.done_by_hand(
+                    task,
+                    [written[crm] for crm in referring.get(number, ())],
+                    rule,
+                    in_sequence=notice.of_a_sequence(task),
+                )
+            ]
+            outbox.open_changes(db, Kind.TASK, done, lane=Lane.BULK, now=on.now())
 
 
 def note(db: sa.Connection, change: Change, back: Back | None, now: datetime) -> None:

@@ -14,7 +14,7 @@ from worker.core.records import Kind, System
 from worker.store import backlog, cursors, links, meta, outbox, runs
 from worker.store.database import chunks
 from worker.store.selection import Chosen
-from worker.sync import apply, brakes, breakers, fields, gather, resync, skips, strangers
+from worker.sync import apply, brakes, breakers, fields, finished, gather, resync, skips, strangers
 from worker.sync.poll import poll
 from worker.sync.tally import Tally
 
@@ -190,6 +190,8 @@ def _settle(this: Pass, report: Report) -> None:
     patience = this.wait_s
     for number in range(ROUNDS):
         patience = _poll(this, report, kinds, first=number == 0, patience=patience)
+        if this.full and number == 0:
+            finished.look_for_done(on)
         if this.selection is not None:
             _choose(this, report, this.selection)
         with on.store.read() as db:

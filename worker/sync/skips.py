@@ -98,7 +98,7 @@ def apply_tasks(on: Applier, *, only: Collection[int] | None = None) -> Tally:
 
 
 def look(on: Applier, ids: Sequence[int]) -> list[dict[str, Any]]:
-    """Return what would be written to the CRM for these tasks; Outreach is asked for open ones, nothing is written."""
+    """Return what would be written on either side for these tasks; Outreach is asked for open ones, nothing is written."""
     with on.store.read() as db:
         world = _load(db, ids)
         stopped = {row.key for kind in (fields.FIELD, fields.LABEL) for row in outbox.holds(db, kind)}
@@ -106,7 +106,8 @@ def look(on: Applier, ids: Sequence[int]) -> list[dict[str, Any]]:
     at = on.now()
     changes = [Change(0, Ref(Kind.TASK, one), Lane.EDIT, 0, 0, 0, at) for one in ids]
     cases = [_case(on, change, world, gone, blocked=blocked) for change in changes]
-    return [
+    backs = _backs(on, cases, world, gone).values()
+    return [finished.told(back) for back in backs if back.standing is None] + [
         {
             "task": case.change.ref.id,
             "person": case.fields.get(tasks.CONTACT),
@@ -136,9 +137,7 @@ def _work(on: Applier, changes: Sequence[Change], *, blocked: bool) -> Tally:
     cases = [_case(on, change, world, gone, blocked=blocked) for change in changes]
     _find_written(on, [case for case in cases if case.action == "create"])
     going = [case for case in cases if case.fields]
-    settled = gone | set(world.links)
-    idle = [(case.change, case.task) for case in cases if case.task and case.idle]
-    backs = finished.wanted(on, [(change, task) for change, task in idle if change.ref.id not in settled])
+    backs = _backs(on, cases, world, gone)
     for case in cases:
         case.back = backs.get(case.change.ref.id)
     with on.store.write() as db:
@@ -155,6 +154,13 @@ def _work(on: Applier, changes: Sequence[Change], *, blocked: bool) -> Tally:
         _receive(db, on, cases, tally)
         mirror.bury(db, Kind.TASK, gone)
     return tally
+
+
+def _backs(on: Applier, cases: Sequence[_Case], world: _World, gone: set[int]) -> dict[int, Back]:
+    """Return what is to be done in Outreach about those tasks about which nothing is to be done in the CRM."""
+    settled = gone | set(world.links)
+    idle = [(case.change, case.task) for case in cases if case.task and case.idle]
+    return finished.wanted(on, [(change, task) for change, task in idle if change.ref.id not in settled])
 
 
 def _intent(case: _Case) -> dict[str, object]:
