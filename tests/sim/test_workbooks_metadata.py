@@ -86,6 +86,7 @@ def test_associations_name_their_key() -> None:
 def test_a_custom_field_can_be_created_and_used() -> None:
     """The reply names the column; from then on it is a field like any other, until deleted."""
     crm = Caller(without_fields=["cf_person_sequence_step"])
+    crm.key = "sim-admin-key"
     assert "cf_person_sequence_step" not in fields(crm)
     one = {"title": "Sequence Step", "resource_type": "Private::Crm::Person", "data_type": "integer"}
     created = crm.put("/admin/custom_fields.api", one).json()["affected_objects"][0]
@@ -98,6 +99,7 @@ def test_a_custom_field_can_be_created_and_used() -> None:
 def test_a_custom_field_can_take_its_time() -> None:
     """With custom_field_seconds it is Pending first, and no field until it is Available."""
     crm = Caller(custom_field_seconds=5)
+    crm.key = "sim-admin-key"
     one = {"title": "Colour", "resource_type": "Private::Crm::Person", "data_type": "string"}
     crm.put("/admin/custom_fields.api", one)
     title = ("title", "eq", "Colour")
@@ -111,6 +113,7 @@ def test_a_custom_field_can_take_its_time() -> None:
 def test_labels_can_be_added_through_the_api() -> None:
     """picklist_entries takes batches like any other record, and new labels count at once."""
     crm = Caller()
+    crm.key = "sim-admin-key"
     number = crm.filtered("/admin/picklists.api", ("name", "eq", "Sequence State"))[0]
     crm.put("/admin/picklist_entries.api", {"picklist_id": str(number), "value": "Asleep"})
     assert crm.person(cf_person_sequence_state="Asleep")["cf_person_sequence_state"] == "Asleep"

@@ -22,6 +22,7 @@ class Caller:
         self.app.clock.freeze()
         self.app.world.reset(seed=None, records=None)
         transport = httpx.WSGITransport(app=self.app)
+        self.key = "sim-key"
         self.http = httpx.Client(transport=transport, base_url="http://crm.test", headers={"User-Agent": "Checker/1.0"})
 
     def form(self, path: str, pairs: Pairs, *, key: str | None = "sim-key", method: str = "POST") -> httpx.Response:
@@ -54,7 +55,7 @@ class Caller:
         for one in objects:
             basics = {"__method": "PUT" if "id" in one else "POST", "id": "0", "lock_version": "0"}
             pairs += [(f"{name}[]", {**basics, **one}.get(name, ":no_value:")) for name in names]
-        return self.form(path, [*pairs, *(more or [])])
+        return self.form(path, [*pairs, *(more or [])], key=self.key)
 
     def person(self, **fields: str) -> dict[str, Any]:
         """Create a person and return what the reply says of it."""

@@ -58,7 +58,10 @@ HTML = b"<!DOCTYPE html><html><head><title>One moment</title></head><body><p>Ple
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One call at ``at``; ``headers`` have lower-case names, ``base_url`` is scheme and host as the caller saw them."""
+    """One call at ``at``; ``headers`` have lower-case names, ``base_url`` is scheme and host as the caller saw them.
+
+    ``remote`` is the caller's address.
+    """
 
     method: str
     path: str
@@ -67,6 +70,7 @@ class Request:
     body: bytes
     base_url: str
     at: datetime
+    remote: str = ""
 
 
 @dataclass(slots=True)
@@ -183,7 +187,8 @@ def _request(environ: WSGIEnvironment, at: datetime) -> Request:
     host = headers.get("host") or f"{environ['SERVER_NAME']}:{environ['SERVER_PORT']}"
     base_url = f"{environ['wsgi.url_scheme']}://{host}"
     path = environ.get("PATH_INFO", "").encode("latin-1").decode("utf-8", "replace")
-    return Request(environ["REQUEST_METHOD"], path, environ.get("QUERY_STRING", ""), headers, body, base_url, at)
+    query, remote = environ.get("QUERY_STRING", ""), environ.get("REMOTE_ADDR", "")
+    return Request(environ["REQUEST_METHOD"], path, query, headers, body, base_url, at, remote)
 
 
 def _send(reply: Reply, at: datetime, start_response: StartResponse) -> Iterable[bytes]:

@@ -21,6 +21,7 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from worker.sim import workbooks_access as access
 from worker.sim import workbooks_batch as batch
 from worker.sim import workbooks_columns as columns
 from worker.sim import workbooks_metadata as metadata
@@ -103,7 +104,7 @@ class Workbooks:
         if method not in _KNOWN_METHODS:
             raise wire.unacceptable(f"{method} is not implemented", 501)
         if request.path == "/metadata/types.api":
-            return json_reply(200, metadata.types(self.world, asked))
+            return json_reply(200, metadata.types(self.world, asked, administrator=caller.administrator))
         entries = metadata.picklist_data(self.world, request.path, asked)
         if entries is not None:
             return json_reply(200, entries)
@@ -115,6 +116,8 @@ class Workbooks:
             return self._read(kind, found[2], asked, caller, fault)
         if method != "PUT" or found[2]:
             raise wire.unacceptable(f"{method} is not allowed here", 405)
+        if access.needs_administrator(kind) and not caller.administrator:
+            raise access.denied(self.world, kind)
         self.sessions.check_token(caller, asked)
         document, effects = batch.write(self.world, kind, asked, caller, fault)
         _omit(document, fault)

@@ -12,6 +12,7 @@ import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from worker.sim import workbooks_access as access
 from worker.sim import workbooks_columns as columns
 from worker.sim import workbooks_query as query
 from worker.sim import workbooks_values as values
@@ -181,7 +182,7 @@ def _checked(world: World, kind: Kind, plan: Plan) -> dict[str, list[str]]:
         person = world.tables["person"].rows.get(contact)
         if person is None or person.hidden:
             errors["primary_contact_id"] = ["does not exist"]
-    return errors
+    return errors or access.wrong(world, kind, plan)
 
 
 def _unlucky(fault: Fault | None, plans: list[Plan]) -> bool:

@@ -6,6 +6,7 @@ or any other kind's short name. The answer is ``{"ok": true, "id": …, "effect"
 * ``{"op": "create", "type", "fields"}`` · ``{"op": "set", "type", "id", "fields"}`` (a value null sets null)
 * ``{"op": "delete" | "undelete" | "hide" | "unhide", "type", "id"}``; hidden is as without permission: the record is
   not to be seen, and nothing tells
+  Each of these and ``merge`` may name who does it: ``"by"``, a login name or a user's id (pat@example.invalid).
 * ``{"op": "merge", "winner", "loser"}``: of two people the loser becomes deleted, the winner takes its address as
   alternate address
 * ``{"op": "add_label" | "remove_label", "label", "picklist"?}``, the picklist by name (Sequence State)
@@ -17,6 +18,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from worker.sim import workbooks_access as access
 from worker.sim import workbooks_dates as dates
 from worker.sim import workbooks_values as values
 from worker.sim.workbooks_types import CUSTOM_FIELDS, HUMAN_USER, SEQUENCE_STATE, Field
@@ -58,6 +60,15 @@ def _effect(op: str, short: str, number: int, changes: Mapping[str, Any] | None 
     return [{"op": op, "type": short, "id": number, "changes": dict(changes or {})}]
 
 
+def _by(world: World, document: Document) -> int:
+    """Return who makes an edit; ValueError for a login name that nobody has."""
+    who = document.get("by", HUMAN_USER)
+    number = who if isinstance(who, int) else access.user_id(world, who)
+    if world.tables["user"].rows[number].values["login_name"] != who and number != who:
+        raise ValueError(f"no user {who!r}")
+    return number
+
+
 def _row(world: World, document: Document, *, short: str | None = None, key: str = "id") -> Row:
     name = short or document["type"]
     row = world.tables[name].rows.get(int(document[key]))
@@ -87,7 +98,7 @@ def _read(world: World, kind: Kind, fields: Mapping[str, Any]) -> dict[str, Any]
 def _create(world: World, document: Document) -> Result:
     kind = world.short[document["type"]]
     given = _read(world, kind, document.get("fields") or {})
-    row = world.create(kind.short, given, at=world.now(), by=HUMAN_USER)
+    row = world.create(kind.short, given, at=world.now(), by=_by(world, document))
     return row.id, _effect("create", kind.short, row.id, {name: [None, value] for name, value in given.items()})
 
 
@@ -99,20 +110,20 @@ def _set(world: World, document: Document) -> Result:
         fields = {**{part: row.values.get(part) for part in parts}, **fields}
     given = _read(world, kind, fields)
     changes = {name: [row.values.get(name), value] for name, value in given.items()}
-    world.change(kind.short, row, given, by=HUMAN_USER)
+    world.change(kind.short, row, given, by=_by(world, document))
     return row.id, _effect("update", kind.short, row.id, changes)
 
 
 def _delete(world: World, document: Document) -> Result:
     row = _row(world, document)
-    world.erase(document["type"], row, by=HUMAN_USER)
+    world.erase(document["type"], row, by=_by(world, document))
     return row.id, _effect("delete", document["type"], row.id)
 
 
 def _undelete(world: World, document: Document) -> Result:
     row = _row(world, document)
     row.is_deleted = False
-    world.change(document["type"], row, {}, by=HUMAN_USER)
+    world.change(document["type"], row, {}, by=_by(world, document))
     return row.id, _effect("update", document["type"], row.id, {"is_deleted": [True, False]})
 
 
@@ -130,8 +141,8 @@ def _merge(world: World, document: Document) -> Result:
     address = loser.values.get("main_location[email]")
     held = winner.values.get("main_location[alternate_email]")
     taken = {"main_location[alternate_email]": address} if address else {}
-    world.change("person", winner, taken, by=HUMAN_USER)
-    world.erase("person", loser, by=HUMAN_USER)
+    world.change("person", winner, taken, by=_by(world, document))
+    world.erase("person", loser, by=_by(world, document))
     changes = {name: [held, value] for name, value in taken.items()}
     return winner.id, [*_effect("update", "person", winner.id, changes), *_effect("delete", "person", loser.id)]
 

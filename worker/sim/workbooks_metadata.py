@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
+from worker.sim.workbooks_access import needs_administrator
 from worker.sim.workbooks_columns import every
 
 if TYPE_CHECKING:
@@ -13,10 +14,11 @@ if TYPE_CHECKING:
     from worker.sim.workbooks_world import World
 
 _ACTIONS = ("index", "show", "edit", "new", "create", "update", "destroy")
+_CHANGES = ("new", "create", "update", "destroy")
 _PICKLIST_PATH = re.compile(r"/picklist_data/(\w+)/(\w+)/(\w+)\.(?:api|wbjson)")
 
 
-def types(world: World, asked: Parameters) -> dict[str, Any]:
+def types(world: World, asked: Parameters, *, administrator: bool) -> dict[str, Any]:
     """Return the answer to ``metadata/types.api``: the classes asked for by ``class_names[]``, else all."""
     wanted, columns = asked.all("class_names"), asked.all("_select_columns")
     data = []
@@ -24,6 +26,8 @@ def types(world: World, asked: Parameters) -> dict[str, Any]:
         if wanted and kind.class_name not in wanted:
             continue
         about = _about(world, kind, only=set(columns))
+        denied = _CHANGES if needs_administrator(kind) and not administrator else ()
+        about["actions"] = [{"action": action, "permitted": action not in denied} for action in _ACTIONS]
         data.append({name: value for name, value in about.items() if not columns or name in columns})
     return {"success": True, "total": len(data), "data": data, "flash": "", "updates": {}}
 
@@ -39,7 +43,6 @@ def _about(world: World, kind: Kind, *, only: set[str]) -> dict[str, Any]:
         "icon": kind.controller.rpartition("/")[2],
         "help_url": f"https://www.workbooks.com/help/{kind.short}",
         "controller_path": kind.controller,
-        "actions": [{"action": action, "permitted": True} for action in _ACTIONS],
     }
     if not only or "fields" in only:
         about["fields"] = _fields(world, kind)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+KEYS: dict[str, dict[str, Any]] = {"sim-key": {}, "sim-admin-key": {"admin": True, "user": "admin@example.invalid"}}
 SHAPES = ("failures", "failure_words", "information", "errors2009")
 
 
@@ -15,8 +16,11 @@ SHAPES = ("failures", "failure_words", "information", "errors2009")
 class Options:
     """The choices of one database.
 
-    * ``keys``: API key → ``{"expires": iso, "disabled": bool, "status": int, "reason": words}``, all optional;
-    * ``users``: login name → password, for the other sign-in;
+    * ``keys``: API key → ``{"expires": iso, "disabled": bool, "ips": [permitted addresses], "status": int, "reason":
+      words, "user": login name, "admin": bool}``, all optional; ``sim-key`` is the integration's, ``sim-admin-key`` an
+      administrator's;
+    * ``users``: login name → password, for the other sign-in; ``administrators`` are login names among them;
+    * ``denied_status``: HTTP status for an ordinary user who changes custom fields, picklists or users;
     * ``database_id``, ``database_name``, ``databases`` (further ``{id: name}``: a choice at login becomes necessary);
     * ``timezone``: the user's zone, in which times without a zone are read;
     * ``session_hours``: idle hours after which a session is dead;
@@ -37,8 +41,10 @@ class Options:
       regular expression finds is refused with those words.
     """
 
-    keys: dict[str, dict[str, Any]] = field(default_factory=lambda: {"sim-key": {}})
+    keys: dict[str, dict[str, Any]] = field(default_factory=lambda: {name: dict(about) for name, about in KEYS.items()})
     users: dict[str, str] = field(default_factory=lambda: {"sim@example.invalid": "sim-password"})
+    administrators: list[str] = field(default_factory=list)
+    denied_status: int = 404
     database_id: int = 7
     database_name: str = "Simulated"
     databases: dict[int, str] = field(default_factory=dict)

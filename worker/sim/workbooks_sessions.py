@@ -10,10 +10,10 @@ from __future__ import annotations
 import hashlib
 import re
 from dataclasses import dataclass, field
-from datetime import datetime
 from http.cookies import CookieError, SimpleCookie
 from typing import TYPE_CHECKING, Any
 
+from worker.sim import workbooks_access as access
 from worker.sim import workbooks_dates as dates
 from worker.sim.control import Reply, Request, json_reply
 from worker.sim.workbooks_columns import Formats
@@ -21,6 +21,8 @@ from worker.sim.workbooks_types import INTEGRATION_USER
 from worker.sim.workbooks_wire import Parameters, Stop, redirected, refused, unacceptable
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from worker.sim.workbooks_world import World
 
 COOKIE = "Workbooks-Session"
@@ -30,13 +32,17 @@ _HOUR = 3600
 
 @dataclass(slots=True)
 class Session:
-    """One signed-in client. ``asked`` are the parameters of its login, which hold for all its requests."""
+    """One signed-in client. ``asked`` are the parameters of its login, which hold for all its requests.
+
+    ``about`` is what is known of whoever signed in: ``user``, ``admin``.
+    """
 
     id: str
     token: str
     login: str
     asked: Parameters
     used_at: float
+    about: Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +55,7 @@ class Caller:
     pretty: bool
     formats: Formats
     user: int = INTEGRATION_USER
+    administrator: bool = False
     session: Session | None = None
 
 
@@ -64,8 +71,8 @@ class Sessions:
         """Return who is calling; Stop with 401, 403, or 302 to ``/login`` for a dead session."""
         key = asked.get("api_key")
         if key is not None and key != "None":
-            self._check_key(key)
-            return self._caller(request, asked, None)
+            about = access.check_key(self.world, key, request.remote)
+            return self._caller(request, asked, None, about)
         cookie = _cookie(request)
         if cookie is None:
             raise refused(401, "no_session")
@@ -75,21 +82,9 @@ class Sessions:
             self.living.pop(cookie, None)
             raise Stop(redirected("/login"))
         session.used_at = now
-        return self._caller(request, asked, session)
+        return self._caller(request, asked, session, session.about)
 
-    def _check_key(self, key: str) -> None:
-        about = self.world.options.keys.get(key)
-        if about is None:
-            raise refused(401, "unrecognised_name_or_password")
-        if about.get("disabled"):
-            raise refused(int(about.get("status", 401)), about.get("reason", "login_disabled"))
-        expires = about.get("expires")
-        if expires and datetime.fromisoformat(expires).timestamp() <= self.world.clock.now().timestamp():
-            raise refused(int(about.get("status", 401)), about.get("reason", "unrecognised_name_or_password"))
-        if about.get("status") and not expires:
-            raise refused(int(about["status"]), about.get("reason", "no_permission_for_api"))
-
-    def _caller(self, request: Request, asked: Parameters, session: Session | None) -> Caller:
+    def _caller(self, request: Request, asked: Parameters, session: Session | None, about: Mapping[str, Any]) -> Caller:
         sources = [asked] if session is None else [asked, session.asked]
 
         def wish(name: str) -> str | None:
@@ -108,6 +103,8 @@ class Sessions:
                 wish("_json_output_date_format") or dates.DATE_FORMAT,
                 wish("_json_output_datetime_format") or dates.DATETIME_FORMAT,
             ),
+            user=access.user_id(self.world, about.get("user")),
+            administrator=bool(about.get("admin")),
             session=session,
         )
 
@@ -122,33 +119,33 @@ class Sessions:
             raise unacceptable("client=api is required")
         if (asked.get("_application_name") or "").lower() in _RESERVED_NAMES:
             raise refused(403, "invalid_application_name")
-        login = self._identified(asked)
-        session = self._opened(login, asked)
+        login, about = self._identified(asked, request.remote)
+        session = self._opened(login, asked, about)
         document = {**self._about(session), "session_id": session.id, "authenticity_token": session.token}
         if not asked.flag("_fast_login"):
             document["my_queues"] = {
-                self.world.short[kind].class_name: INTEGRATION_USER + 1
+                self.world.short[kind].class_name: document["user_id"] + 1
                 for kind in ("person_queue", "organisation_queue", "activity_queue")
             }
         reply = json_reply(200, document)
         reply.headers.append(self.cookie(session, request))
         return reply
 
-    def _identified(self, asked: Parameters) -> str:
-        """Return the login name of whoever signs in, by key, by password, or by an earlier session."""
+    def _identified(self, asked: Parameters, remote: str) -> tuple[str, Mapping[str, Any]]:
+        """Return login name and capabilities of whoever signs in, by key, by password, or by an earlier session."""
         key, name, given = asked.get("api_key"), asked.get("username"), asked.get("session_id")
         if key and key != "None":
-            self._check_key(key)
-            return next(iter(self.world.options.users), "sim@example.invalid")
+            about = access.check_key(self.world, key, remote)
+            return str(about.get("user") or next(iter(self.world.options.users), "sim@example.invalid")), about
         if given and name:
             former = self.living.pop(given, None)
             if former is None or former.login != name:
                 raise refused(401, "no_session_found")
-            return name
+            return name, former.about
         if name is None or self.world.options.users.get(name) != asked.get("password"):
             raise refused(401, "unrecognised_name_or_password")
         self._choose_database(asked.get("logical_database_id"))
-        return name
+        return name, {"user": name, "admin": name in self.world.options.administrators}
 
     def _choose_database(self, wanted: str | None) -> None:
         options = self.world.options
@@ -169,7 +166,7 @@ class Sessions:
         return [{"id": number, "name": name, "created_at": created} for number, name in named.items()]
 
     def _about(self, session: Session) -> dict[str, Any]:
-        options = self.world.options
+        options, number = self.world.options, access.user_id(self.world, session.login)
         return {
             "success": True,
             "logical_database_id": options.database_id,
@@ -177,20 +174,20 @@ class Sessions:
             "database_name": options.database_name,
             "database_instance_id": 120_000 + options.database_id,
             "databases": self._databases(),
-            "user_id": INTEGRATION_USER,
+            "user_id": number,
             "login_name": session.login,
-            "person_name": "Sim Integration",
+            "person_name": self.world.tables["user"].rows[number].values["person_name"],
             "timezone": options.timezone.rpartition("/")[2],
             "version": "Simulated",
             "api_version": 1,
         }
 
-    def _opened(self, login: str, asked: Parameters) -> Session:
+    def _opened(self, login: str, asked: Parameters, about: Mapping[str, Any]) -> Session:
         self.counted += 1
         text = f"{self.world.seed}/{self.counted}/{self.world.clock.now().isoformat()}"
         session_id = hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
         token = hashlib.blake2b(session_id.encode(), digest_size=20).hexdigest()
-        session = Session(session_id, token, login, asked, self.world.clock.now().timestamp())
+        session = Session(session_id, token, login, asked, self.world.clock.now().timestamp(), about)
         self.living[session_id] = session
         return session
 

@@ -13,6 +13,8 @@ INTEGRATION_USER = 2
 """Whom API keys and sessions act for."""
 HUMAN_USER = 3
 """Who sits at the CRM's own screen."""
+ADMINISTRATOR = 4
+"""Whose key may make custom fields."""
 STRING_LIMIT = 255
 TEXT_LIMIT = 65_535
 LONG_TEXT_LIMIT = 16_777_215

@@ -12,6 +12,7 @@ from worker.sim import seed as seeds
 from worker.sim import workbooks_edit
 from worker.sim.workbooks_table import Row, Table
 from worker.sim.workbooks_types import (
+    ADMINISTRATOR,
     CUSTOM_DATATYPES,
     CUSTOM_FIELDS,
     HUMAN_USER,
@@ -35,6 +36,7 @@ _USERS = (
     (1, "system@example.invalid", "System Test"),
     (INTEGRATION_USER, "sim@example.invalid", "Sim Integration"),
     (HUMAN_USER, "pat@example.invalid", "Pat Person"),
+    (ADMINISTRATOR, "admin@example.invalid", "Alex Administrator"),
 )
 Pending = tuple[float, Row | None]
 
