@@ -101,6 +101,20 @@ def test_a_refusal_is_readable(on: Scene, action: str, sequence: str | None, wor
     settles(on)
 
 
+def test_a_locked_user_is_told_in_words(on: Scene) -> None:
+    """Outreach lets a locked user send nothing: its words stand beside the blank action, and once unlocked it can be done."""
+    on.edit_outreach(op="set", type="user", id=1, attributes={"locked": True})
+    ask(on, "Add to sequence", "2")
+    told = on.sync().as_json()
+    assert (told["outreach"]["actions"], told["failed"], told["converged"]) == (0, 0, True)
+    assert answer(on) == f"not added to {name_of(on, 2)}, 20 Nov 2026 09:02: User is locked."
+    settles(on)
+    on.edit_outreach(op="set", type="user", id=1, attributes={"locked": False})
+    ask(on, "Add to sequence", "2")
+    assert on.sync().tally.outreach_actions == 1
+    assert (answer(on) or "").startswith(f"added to {name_of(on, 2)}, ")
+
+
 def test_an_exclusive_sequence_refuses_in_words(make_scene: MakeScene) -> None:
     """The vendor's refusal of somebody who is in another exclusive sequence comes back."""
     on = enabled(make_scene(options=Options(exclusive_sequences=frozenset({1}))))

@@ -242,12 +242,15 @@ def enrol(world: World, relations: Mapping[str, Target | None], *, creator: Targ
         missing = "Prospect" if prospect is None else "Sequence"
         raise invalid(f"{missing} must exist.", f"/data/relationships/{missing.lower()}")
     _may_enrol(world, prospect, sequence)
+    sender = relations.get("user") or prospect.relations.get("owner") or ME
+    if (user := world.store.find(sender)) is not None and user.get("locked"):
+        raise invalid("User is locked.")
     steps = steps_of(world, ("sequence", sequence.id))
     now = world.now()
     related: dict[str, Target | None] = {
         "sequenceStep": (steps[0].type, steps[0].id) if steps else None,
         "creator": creator,
-        "user": prospect.relations.get("owner") or ME,
+        "user": sender,
         "account": prospect.relations.get("account"),
     }
     return world.create("sequenceState", {"state": "pending", "stateChangedAt": now}, {**related, **relations})
