@@ -23,16 +23,17 @@ JSON_API = {"Content-Type": "application/vnd.api+json"}
 
 
 class Receiver:
-    """Remembers each POST as its headers (lower case) and raw body, and answers ``status``."""
+    """Remembers each POST as its headers (lower case) and raw body, and answers ``status`` after ``wait_s``."""
 
     def __init__(self) -> None:
         self.posts: list[tuple[dict[str, str], bytes]] = []
-        self.status = 200
+        self.status, self.wait_s = 200, 0.0
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         headers = {name[5:].replace("_", "-").lower(): value for name, value in environ.items() if name[:5] == "HTTP_"}
         headers["content-type"] = environ["CONTENT_TYPE"]
         self.posts.append((headers, environ["wsgi.input"].read(int(environ["CONTENT_LENGTH"]))))
+        time.sleep(self.wait_s)
         start_response(f"{self.status} Told", [("Content-Length", "0")])
         return [b""]
 

@@ -55,6 +55,7 @@ def test_version_2_tells_what_was_before() -> None:
         edit(client, {"op": "set", "type": "prospect", "id": 1, "attributes": {"title": "Buyer"}, "touch": False})
         edit(client, {"op": "set", "type": "prospect", "id": 1, "attributes": {"title": "Baker"}, "touch": False})
         settled(client)
+        assert len({headers["outreach-org-id"] for headers, _ in receiver.posts}) == 1
         assert receiver.bodies[1]["beforeUpdate"] == {"attributes": {"title": "Buyer"}, "relationships": {}}
 
 
@@ -176,6 +177,18 @@ def test_without_an_answer_it_is_tried_four_times() -> None:
             (4, 0, "refused"),
         ]
         assert len({one["event"] for one in told}) == 1
+
+
+def test_an_answer_that_comes_too_late_is_none() -> None:
+    """It is sent again under the same event, though the receiver has it."""
+    with listening() as (receiver, url), organisation() as client:
+        receiver.wait_s = 0.2
+        subscribe(client, url)
+        client.post("/_sim/webhooks", json={"timeout_s": 0.05, "attempts": 2})
+        edit(client, NAME)
+        told = settled(client)["deliveries"]
+        assert [(one["status"], one["error"]) for one in told] == [(0, "timeout"), (0, "timeout")]
+        assert len({headers["outreach-webhook-event-id"] for headers, _ in receiver.posts}) == 1
 
 
 def test_an_unknown_host_suspends_for_a_minute_and_nobody_is_called() -> None:
