@@ -35,6 +35,7 @@ app.conf.update(
         "outbook.opt_outs": {"queue": OPT_OUT},
         "outbook.sweep": {"queue": OPT_OUT},
         "outbook.check_fields": {"queue": SLOW},
+        "outbook.resync": {"queue": SLOW},
     },
     task_serializer="json",
     accept_content=["json"],

@@ -23,9 +23,9 @@ from worker import bootstrap, config
 from worker.app import app
 from worker.core import errors
 from worker.core.records import Kind
-from worker.store import backlog, outbox
+from worker.store import backlog, outbox, wording
 from worker.store.outbox import Lane
-from worker.sync import apply, brakes, fields, skips, strangers
+from worker.sync import apply, brakes, fields, resync, skips, strangers
 from worker.sync.poll import poll as poll_stream
 
 if TYPE_CHECKING:
@@ -138,3 +138,15 @@ def check_fields() -> None:
     on = runtime()
     for lack in fields.check(store=on.store, crm=on.remotes.crm, mapping=on.mapping, now=bootstrap.now()):
         log.warning("stopped", field=lack.field, reason=lack.words)
+
+
+@app.task(name="outbook.resync", base=OutbookTask)
+def resync_chosen(**words: Any) -> None:  # noqa: ANN401 - JSON, checked word by word
+    """Queue records again, told by the words of SELECTION: ``{"sequence": 3, "failed": true}``; see ``store.wording``."""
+    on = runtime()
+    selection = wording.worded(words, bootstrap.now())
+    told = resync.resync(on.store, selection, names=on.names, now=bootstrap.now())
+    log.info(
+        "queued_again", queued=len(told.queued), **{f"skipped_{why}": count for why, count in told.counts().items()}
+    )
+    ring("outbook.apply")

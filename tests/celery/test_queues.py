@@ -29,6 +29,7 @@ WHERE = {
     "outbook.opt_outs": "optout",
     "outbook.sweep": "optout",
     "outbook.check_fields": "slow",
+    "outbook.resync": "slow",
 }
 
 

@@ -10,10 +10,9 @@ from __future__ import annotations
 
 import functools
 import inspect
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -22,15 +21,9 @@ import typer
 from worker import bootstrap, config
 from worker.core import transforms
 from worker.store.selection import Selection
+from worker.store.wording import HINT, LARGEST, moment_of
 
 PANEL = "Selection"
-HINT = "say which: --prospect, --person, --email, --sequence, --task, --since, --failed, --ids-from or --all"
-LARGEST = 2**63 - 1
-"""What a 64-bit id can hold."""
-_SPAN = re.compile(r"(\d+)\s*([smhdw])", re.IGNORECASE)
-_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
-_SINCE = "--since: say how long ago, such as 30m, 2h or 3d, or a time such as 2026-11-20T09:00:00Z"
-
 Prospects = Annotated[
     list[int], typer.Option("--prospect", min=1, help="A prospect's id; may be repeated.", rich_help_panel=PANEL)
 ]
@@ -155,18 +148,6 @@ def chosen_by(
     if selection.empty and (needed or limit is not None):
         raise config.SettingsInvalid([HINT])
     return selection
-
-
-def moment_of(text: str, now: datetime) -> datetime:
-    """Return the moment that ``--since`` names: so long before ``now``, or an ISO time (UTC unless it tells its zone)."""
-    span = _SPAN.fullmatch(text.strip())
-    try:
-        if span:
-            return now - timedelta(**{_UNITS[span[2].lower()]: int(span[1])})
-        told = datetime.fromisoformat(text.strip())
-    except (ValueError, OverflowError):
-        raise ValueError(_SINCE) from None
-    return told if told.tzinfo else told.replace(tzinfo=UTC)
 
 
 def _once(*ids: Sequence[int] | None) -> tuple[int, ...]:
