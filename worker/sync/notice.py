@@ -39,9 +39,19 @@ class Told:
 
 
 def keep(
-    db: sa.Connection, stream: Kind, snapshots: Sequence[Snapshot], *, mapping: Mapping, names: Names, now: datetime
+    db: sa.Connection,
+    stream: Kind,
+    snapshots: Sequence[Snapshot],
+    *,
+    mapping: Mapping,
+    names: Names,
+    now: datetime,
+    lane: Lane = Lane.EDIT,
 ) -> Told:
-    """Store a page and open what follows from it, in the caller's transaction."""
+    """Store a page and open what follows from it, in the caller's transaction.
+
+    ``lane`` is that of sequence states which tell no opt-out: a load of many stands behind single edits.
+    """
     moved = mirror.save(db, stream, streams.all_seen(snapshots, mapping), now=now)
     if not moved:
         return Told(0, 0)
@@ -53,7 +63,7 @@ def keep(
     if stream is Kind.PROSPECT:
         queued = _prospects(db, moved, names=names, now=now)
     elif stream is Kind.STATE:
-        queued = _states(db, moved, mapping=mapping, names=names, now=now)
+        queued = _states(db, moved, mapping=mapping, names=names, now=now, lane=lane)
     elif stream is Kind.TASK:
         queued = _tasks(db, moved, mapping=mapping, now=now)
     elif stream is Kind.PERSON:
@@ -84,7 +94,9 @@ def _prospects(db: sa.Connection, moved: Sequence[Moved], *, names: Names, now: 
     return len(urgent) + outbox.open_changes(db, Kind.PROSPECT, calm, lane=Lane.EDIT, now=now)
 
 
-def _states(db: sa.Connection, moved: Sequence[Moved], *, mapping: Mapping, names: Names, now: datetime) -> int:
+def _states(
+    db: sa.Connection, moved: Sequence[Moved], *, mapping: Mapping, names: Names, now: datetime, lane: Lane
+) -> int:
     whose: set[int] = set()
     urgent: set[int] = set()
     latches: list[tuple[Name, str]] = []
@@ -109,7 +121,7 @@ def _states(db: sa.Connection, moved: Sequence[Moved], *, mapping: Mapping, name
             stepped.append(state.ref.id)
     links.latch(db, latches, now)
     outbox.open_changes(db, Kind.PROSPECT, urgent, lane=Lane.OPT_OUT, now=now)
-    queued = len(urgent) + outbox.open_changes(db, Kind.PROSPECT, whose - urgent, lane=Lane.EDIT, now=now)
+    queued = len(urgent) + outbox.open_changes(db, Kind.PROSPECT, whose - urgent, lane=lane, now=now)
     return queued + _look_for_gone(db, stepped, now=now)
 
 
