@@ -71,6 +71,10 @@ class Progress:
         done = tally.claimed
         self._move("apply changes", done, done + left)
 
+    def swept(self, kind: str, read: int) -> None:
+        """Tell how far the look for what is gone has come."""
+        self._move(f"look for gone {kind}", read, None)
+
     def _move(self, name: str, done: int, total: int | None) -> None:
         if name not in self._tasks:
             self._tasks[name] = self._bars.add_task(name, total=total)

@@ -59,6 +59,8 @@ def sync(
             on_poll=progress.polled,
             on_apply=progress.applied,
             flush=runtime.flush,
+            on_sweep=progress.swept,
+            lane=bootstrap.lane,
             stopping=stopper.wanted,
         )
         try:

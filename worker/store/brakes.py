@@ -47,4 +47,15 @@ def approve(db: sa.Connection, key: str, now: datetime) -> list[int]:
 
 def prune(db: sa.Connection, now: datetime) -> None:
     """Forget what no longer counts."""
+def noted(db: sa.Connection, key: str) -> list[int]:
+    """Return the records that count towards a brake, or once did."""
+    query = sa.select(BRAKE.c.record_id).where(BRAKE.c.key == key, BRAKE.c.record_id != APPROVAL)
+    return list(db.execute(query.order_by(BRAKE.c.record_id)).scalars())
+
+
+def forget(db: sa.Connection, key: str) -> None:
+    """Let no record count towards a brake any more; an approval stands."""
+    db.execute(sa.delete(BRAKE).where(BRAKE.c.key == key, BRAKE.c.record_id != APPROVAL))
+
+
     db.execute(sa.delete(BRAKE).where(BRAKE.c.at <= now - WINDOW))

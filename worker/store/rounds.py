@@ -37,12 +37,16 @@ class Round:
 
 def lease(db: sa.Connection, name: str, now: datetime, *, early: bool = False) -> Round | None:
     """Take a round's lease; None while somebody else holds it, or while its next step is not due (unless ``early``)."""
-    upsert(db, ROUND, [{"name": name, "place_id": 0, "fence": 0, "told": "{}", "last": "{}"}], key=("name",), update=())
+    upsert(db, ROUND, [_blank(name)], key=("name",), update=())
     taken = sa.update(ROUND).where(ROUND.c.name == name, _free(now), sa.true() if early else _due(now))
     if not db.execute(taken.values(lease_until=now + LEASE, fence=ROUND.c.fence + 1)).rowcount:
         return None
     row = db.execute(sa.select(ROUND).where(ROUND.c.name == name)).one()
     return Round(name, row.fence, row.place_id, row.began_at, msgspec.json.decode(row.told))
+
+
+def _blank(name: str) -> dict[str, Any]:
+    return {"name": name, "place_id": 0, "fence": 0, "told": "{}", "last": "{}"}
 
 
 def _free(now: datetime) -> sa.ColumnElement[bool]:
@@ -81,9 +85,10 @@ def leave(db: sa.Connection, this: Round, *, next_at: datetime, trouble: str | N
     _store(db, this, {"told": _text(told), "next_at": next_at, "lease_until": None})
 
 
-def restart(db: sa.Connection, name: str) -> None:
-    """Let a round begin anew at once; whoever is taking a step of it loses the lease."""
-    fresh = {"place_id": 0, "began_at": None, "told": "{}", "next_at": None, "lease_until": None}
+def restart(db: sa.Connection, name: str, told: Mapping[str, Any] | None = None) -> None:
+    """Let a round begin anew at once, with what it is ``told``; whoever is taking a step of it loses the lease."""
+    upsert(db, ROUND, [_blank(name)], key=("name",), update=())
+    fresh = {"place_id": 0, "began_at": None, "told": _text(told or {}), "next_at": None, "lease_until": None}
     db.execute(sa.update(ROUND).where(ROUND.c.name == name).values(**fresh, fence=ROUND.c.fence + 1))
 
 

@@ -31,6 +31,8 @@ DELETED, NEW_PEOPLE, NEW_PROSPECTS, EMPTIED = (
     "brake:new_prospects",
     "brake:emptied_values",
 )
+REMOVALS = "brake:removals"
+"""Followed by the kind of record that can no longer be found in Outreach (``sync.sweep``)."""
 THROUGH = "first pass through"
 LEAST_NEW_SHARE = 2.0
 """New people are held above this share, in per cent, of the linked ones and above the mapping's number (contract, 5)."""

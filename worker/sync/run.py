@@ -6,6 +6,7 @@ The foreground's `outbook sync` is this loop; the workers do the same through th
 from __future__ import annotations
 
 import uuid
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,7 @@ from worker.store.database import chunks
 from worker.store.selection import Chosen
 from worker.sync import apply, brakes, breakers, fields, finished, gather, resync, skips, strangers
 from worker.sync.poll import poll
+from worker.sync.second_net import cast
 from worker.sync.tally import Tally
 
 if TYPE_CHECKING:
@@ -60,6 +62,7 @@ class Report:
     waiting: list[str] = field(default_factory=list)
     chosen: Chosen | None = None
     halt: errors.Halt | None = None
+    swept: dict[str, dict[str, int]] = field(default_factory=dict)
     would_write: list[dict[str, Any]] | None = None
 
     @property
@@ -105,6 +108,8 @@ class Report:
         if self.chosen is not None:
             told |= {"chosen": len(self.chosen), "unknown": len(self.chosen.unknown)}
         if self.troubles:
+        if self.swept:
+            told["swept"] = self.swept
             told["troubles"] = self.troubles
         if self.would_write is not None:
             told["plan"] = self.would_write
@@ -128,6 +133,8 @@ class Pass:
     full: bool = False
     selection: Selection | None = None
     on_poll: Callable[[Kind, Polled], None] = lambda _kind, _polled: None
+    on_sweep: Callable[[str, int], None] = lambda _kind, _read: None
+    lane: Callable[[str], AbstractContextManager[None]] = lambda _lane: nullcontext()
     on_apply: Callable[[Tally, int], None] = lambda _tally, _left: None
     flush: Callable[[], None] = lambda: None
     stopping: Callable[[], bool] = lambda: False
@@ -193,6 +200,8 @@ def _settle(this: Pass, report: Report) -> None:
         if this.full and number == 0:
             finished.look_for_done(on)
         if this.selection is not None:
+        if number == 0:
+            cast(this, report, heed=lambda: _heed(this))
             _choose(this, report, this.selection)
         with on.store.read() as db:
             report.queued += _counts(db, this, report).due
