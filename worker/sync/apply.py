@@ -9,8 +9,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-import sqlalchemy as sa
-
 from worker.core import errors, intents, plan, transforms
 from worker.core.mapping import Computed
 from worker.core.plan import Action
@@ -18,8 +16,8 @@ from worker.core.records import Kind, System
 from worker.remote.workbooks import Write
 from worker.store import cursors, mirror, outbox
 from worker.store.outbox import Lane
-from worker.sync import brakes, breakers, deliver, fields, gather, identify, poison, receipts, refusals, streams, wishes
-from worker.sync.case import Case, kept_alive
+from worker.sync import brakes, breakers, claims, deliver, fields, gather, identify, receipts, refusals, streams, wishes
+from worker.sync.case import Case
 from worker.sync.deliver import Desk, Job, Receipt
 from worker.sync.tally import Tally
 
@@ -44,27 +42,11 @@ def apply_people(on: Applier, *, lanes: Sequence[Lane] = tuple(Lane), only: Coll
         wanted = lanes if primed else [lane for lane in lanes if lane is Lane.OPT_OUT]
         changes = outbox.claim(db, Kind.PROSPECT, now=on.now(), lanes=wanted, only=only)
         held = [row.key.split(":", 1) for kind in (fields.FIELD, fields.LABEL) for row in outbox.holds(db, kind)]
-    claimed, changes = len(changes), poison.weeded(on, changes)
     if not changes:
-        return Tally(claimed=claimed)
+        return Tally()
     stopped = frozenset(name for _, name in held)
     lacking = frozenset(name for what, name in held if what == fields.FIELD)
-    try:
-        with kept_alive(on.store, lambda db: outbox.renew(db, changes, on.now())):
-            return _work(on, changes, stopped=stopped, lacking=lacking, primed=primed)
-    except errors.OutbookError as error:
-        _give_back(on, changes, error)
-        if isinstance(error, errors.Halt):
-            raise
-        return Tally(claimed=len(changes))
-    except sa.exc.OperationalError:
-        raise  # it is the store that fails: the leases run out
-    except Exception as error:  # noqa: BLE001 - one record that nobody foresaw must not keep the others from being done
-        return poison.isolate(on, changes, error)
-    except BaseException:
-        with on.store.write() as db:
-            outbox.release(db, changes)
-        raise
+    return claims.work_on(on, changes, lambda mine: _work(on, mine, stopped=stopped, lacking=lacking, primed=primed))
 
 
 def _work(
@@ -335,9 +317,3 @@ def _fed_by(mapping: Mapping, attributes: Iterable[str]) -> frozenset[str]:
     """Return the CRM fields whose values travel in some attributes of a prospect."""
     wanted = set(attributes)
     return frozenset(line.crm for line in mapping.copied if line.attribute in wanted)
-
-
-def _give_back(on: Applier, changes: Sequence[Change], error: errors.OutbookError) -> None:
-    with on.store.write() as db:
-        for change in changes:
-            receipts.after_error(db, on, change, error)

@@ -5,9 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-import sqlalchemy as sa
-
-from worker.core import errors, tasks
+from worker.core import tasks
 from worker.core.mapping import OnCrmDelete, SkipSignal
 from worker.core.records import Kind, Link, Ref, Shadow, Snapshot, System
 from worker.core.states import Label
@@ -15,13 +13,14 @@ from worker.remote.workbooks import Write
 from worker.store import cursors, links, mirror, outbox
 from worker.store.links import Written
 from worker.store.outbox import Change, Lane, Standing
-from worker.sync import apply, deliver, fields, finished, gather, identify, notice, poison, receipts, streams
-from worker.sync.case import kept_alive
+from worker.sync import apply, claims, deliver, fields, finished, gather, identify, notice, receipts, streams
 from worker.sync.deliver import Desk, Job
 from worker.sync.tally import Tally
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
+
+    import sqlalchemy as sa
 
     from worker.core.records import Value
     from worker.sync.case import Applier
@@ -74,27 +73,9 @@ def apply_tasks(on: Applier, *, only: Collection[int] | None = None) -> Tally:
             return Tally()
         changes = outbox.claim(db, Kind.TASK, now=on.now(), only=only)
         stopped = {row.key for kind in (fields.FIELD, fields.LABEL) for row in outbox.holds(db, kind)}
-    claimed, changes = len(changes), poison.weeded(on, changes)
     if not changes:
-        return Tally(claimed=claimed)
-    try:
-        with kept_alive(on.store, lambda db: outbox.renew(db, changes, on.now())):
-            return _work(on, changes, blocked=_blocked(on, stopped))
-    except errors.OutbookError as error:
-        with on.store.write() as db:
-            for change in changes:
-                receipts.after_error(db, on, change, error)
-        if isinstance(error, errors.Halt):
-            raise
-        return Tally(claimed=len(changes))
-    except sa.exc.OperationalError:
-        raise  # it is the store that fails: the leases run out
-    except Exception as error:  # noqa: BLE001 - one record that nobody foresaw must not keep the others from being done
-        return poison.isolate(on, changes, error)
-    except BaseException:
-        with on.store.write() as db:
-            outbox.release(db, changes)
-        raise
+        return Tally()
+    return claims.work_on(on, changes, lambda mine: _work(on, mine, blocked=_blocked(on, stopped)))
 
 
 def look(on: Applier, ids: Sequence[int]) -> list[dict[str, Any]]:

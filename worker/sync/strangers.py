@@ -12,9 +12,8 @@ from worker.remote.workbooks import Write
 from worker.store import backlog, brakes, cursors, links, mirror, outbox
 from worker.store.links import Written
 from worker.store.outbox import Lane, Standing
-from worker.sync import deliver, fields, identify, notice, receipts, streams
+from worker.sync import claims, deliver, fields, identify, notice, receipts, streams
 from worker.sync.brakes import NEW_PROSPECTS
-from worker.sync.case import kept_alive
 from worker.sync.deliver import Desk, Job
 from worker.sync.tally import Tally
 
@@ -70,20 +69,7 @@ def apply_strangers(on: Applier, *, only: Collection[int] | None = None) -> Tall
         lacking = frozenset(row.key.partition(":")[2] for row in outbox.holds(db, fields.FIELD))
     if not changes:
         return Tally()
-    try:
-        with kept_alive(on.store, lambda db: outbox.renew(db, changes, on.now())):
-            return _work(on, changes, lacking)
-    except errors.OutbookError as error:
-        with on.store.write() as db:
-            for change in changes:
-                receipts.after_error(db, on, change, error)
-        if isinstance(error, errors.Halt):
-            raise
-        return Tally(claimed=len(changes))
-    except BaseException:
-        with on.store.write() as db:
-            outbox.release(db, changes)
-        raise
+    return claims.work_on(on, changes, lambda mine: _work(on, mine, lacking))
 
 
 def _work(on: Applier, changes: Sequence[Change], lacking: frozenset[str]) -> Tally:
