@@ -13,7 +13,7 @@ import sqlalchemy.exc
 import typer
 
 from worker import bootstrap, config, embedded, telemetry
-from worker.cli import database, demo, held, link, mapping, opt_in, processes, resync, sim, status, sync
+from worker.cli import database, demo, held, link, mapping, opt_in, processes, resync, sim, status, sync, web
 from worker.core import errors, mapping_file
 
 if TYPE_CHECKING:
@@ -49,6 +49,7 @@ app.command("status")(status.status)
 app.command("up")(processes.up)
 app.command("worker")(processes.worker)
 app.command("beat")(processes.beat)
+app.command("web")(web.web)
 app.command("demo", hidden=True)(demo.demo)
 app.command("link")(link.link)
 app.command("opt-in")(opt_in.opt_in)
