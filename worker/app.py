@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 OPT_OUT, APPLY, POLL, SLOW = "optout", "apply", "poll", "slow"
 SWEEP_S = 5.0
+ROUND_S = 60.0
+"""How often the rolling sweep looks whether a slice is due; the store spreads them over a day."""
 CHECK_S = 3600.0
 EXPIRES = 0.9
 """A tick that was not taken up before the next one is worthless: it expires after this share of its interval."""
@@ -35,6 +37,7 @@ app.conf.update(
         "outbook.opt_outs": {"queue": OPT_OUT},
         "outbook.sweep": {"queue": OPT_OUT},
         "outbook.check_fields": {"queue": SLOW},
+        "outbook.round": {"queue": SLOW},
         "outbook.resync": {"queue": SLOW},
     },
     task_serializer="json",
@@ -85,6 +88,7 @@ def beat_table(poll_seconds: float) -> dict[str, dict[str, Any]]:
     polls = {f"poll-{stream.value}": entry("outbook.poll", poll_seconds, stream.value) for stream in STREAMS}
     return polls | {
         "sweep": entry("outbook.sweep", SWEEP_S),
+        "round": entry("outbook.round", ROUND_S),
         "check-fields": entry("outbook.check_fields", CHECK_S),
     }
 

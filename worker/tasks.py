@@ -27,6 +27,7 @@ from worker.store import backlog, outbox, wording
 from worker.store.outbox import Lane
 from worker.sync import apply, brakes, fields, resync, skips, strangers
 from worker.sync.poll import poll as poll_stream
+from worker.sync import sweep as rounds
 
 if TYPE_CHECKING:
     from worker.bootstrap import Runtime
@@ -146,6 +147,19 @@ def resync_chosen(**words: Any) -> None:  # noqa: ANN401 - JSON, checked word by
     on = runtime()
     selection = wording.worded(words, bootstrap.now())
     told = resync.resync(on.store, selection, names=on.names, now=bootstrap.now())
+@app.task(name="outbook.round", base=OutbookTask)
+def take_round() -> None:
+    """Take the slices of the rolling sweep that are due, and ring for what they brought."""
+    with bootstrap.lane(rounds.LANE):
+        for told in rounds.roll(runtime().applier(), bootstrap.now() + POLL_FOR):
+            log.info("swept", stream=told.kind, read=told.read, missed=told.missed, removed=told.removed)
+            if told.trouble:
+                log.warning("put_off", task="outbook.round", reason=told.trouble)
+            if told.missed or told.removed:
+                ring("outbook.opt_outs")
+                ring("outbook.apply")
+
+
     log.info(
         "queued_again", queued=len(told.queued), **{f"skipped_{why}": count for why, count in told.counts().items()}
     )

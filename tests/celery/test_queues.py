@@ -29,6 +29,7 @@ WHERE = {
     "outbook.opt_outs": "optout",
     "outbook.sweep": "optout",
     "outbook.check_fields": "slow",
+    "outbook.round": "slow",
     "outbook.resync": "slow",
 }
 
@@ -74,7 +75,8 @@ def test_every_task_and_every_tick_has_a_queue() -> None:
     ours = {name for name in front.app.tasks if name.startswith("outbook.")}
     assert ours == set(WHERE) == set(front.app.conf.task_routes)
     table = front.beat_table(60)
-    assert {entry["task"] for entry in table.values()} == {"outbook.poll", "outbook.sweep", "outbook.check_fields"}
+    ticks = {"outbook.poll", "outbook.sweep", "outbook.check_fields", "outbook.round"}
+    assert {entry["task"] for entry in table.values()} == ticks
     assert [entry["args"] for entry in table.values() if entry["task"] == "outbook.poll"] == [
         (s.value,) for s in STREAMS
     ]

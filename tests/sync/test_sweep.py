@@ -333,3 +333,18 @@ def test_a_second_round_writes_nothing(scene: Scene) -> None:
     assert len(roll(scene)) == len(sweep.KINDS)
     with scene.store.read() as db:
         assert [db.execute(sa.select(table)).all() for table in (mirror.MIRROR, outbox.CHANGE, sights.SIGHT)] == before
+
+
+def test_a_change_counts_for_who_saw_it_first(scene: Scene) -> None:
+    """The first load is no change; a pause that a poll brings is one, and is not counted again by the round."""
+    scene.prospect(1, 1)
+    scene.sync()
+    scene.later(120)
+    scene.edit_outreach(op="pause", state=scene.states_of(1)[0])
+    scene.sync()
+    roll(scene)
+    with scene.store.read() as db:
+        told = sights.told(db, scene.now() - timedelta(days=1))
+    assert told[("sequenceStates", "poll")] == 1
+    assert [channel for _, channel in told if channel != "poll"] == []
+    assert ("prospects", "poll") not in told

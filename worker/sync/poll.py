@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING
 from worker.core import cursor, errors, transforms
 from worker.core.records import Kind, System
 from worker.remote.base import LinkRefused
-from worker.store import cursors, mirror, outbox
-from worker.sync import notice, streams
+from worker.store import cursors, mirror, outbox, sights
+from worker.store.sights import Channel
+from worker.sync import in_force, notice, streams
 from worker.sync.case import kept_alive
 
 if TYPE_CHECKING:
@@ -136,6 +137,8 @@ def _read(
         with store.write() as db:
             told = notice.keep(db, stream, page.snapshots, mapping=mapping, names=names, now=now())
             if told.moved:
+            if reading.primed:  # what was there from the beginning is no change
+                sights.count(db, stream, Channel.POLL, told.moved, now())
                 cursors.note_moved(db, stream, now(), late=told.late > 0)
             if not _advance(db, step, now()):
                 raise errors.RemoteDown(f"lost the lease on {stream.value} to another process")
