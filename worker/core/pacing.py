@@ -59,7 +59,7 @@ def told_by_webhooks(facts: Facts, now: datetime) -> bool:
 
 
 def is_due(facts: Facts, now: datetime) -> bool:
-    """Tell whether to read now. A tick comes once every shortest interval: half of one early is better than a whole one late."""
+    """Tell whether to read now. A tick comes once every shortest interval: half early is better than one late."""
     if facts.polled_at is None:
         return True
     return now >= facts.polled_at + interval(facts, now) - facts.shortest / 2
