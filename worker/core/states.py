@@ -50,7 +50,10 @@ class SequenceView:
 
 @dataclass(frozen=True, slots=True)
 class StateView:
-    """One prospect in one sequence. ``state`` is Outreach's own word; ``step`` the order of the current step."""
+    """One prospect in one sequence. ``state`` is Outreach's own word; ``step`` the order of the current step.
+
+    ``saved_at`` is when the vendor last saved it: no rule heeds that, freshness is measured from it.
+    """
 
     id: int
     sequence: SequenceView
@@ -58,6 +61,7 @@ class StateView:
     changed_at: datetime | None = None
     active_at: datetime | None = None
     step: int | None = None
+    saved_at: datetime | None = None
 
     @property
     def recency(self) -> tuple[datetime, int]:

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 BRAKE: sa.Table = BrakeRow.__table__  # type: ignore[attr-defined]
 WINDOW = timedelta(hours=24)
 APPROVAL = 0
+THROUGH = "first pass through"
+"""The fact that tells when everything had been read and written once: what counts as new counts from then on."""
 
 
 def note(db: sa.Connection, key: str, record_ids: Iterable[int], now: datetime) -> None:
@@ -45,8 +47,6 @@ def approve(db: sa.Connection, key: str, now: datetime) -> list[int]:
     return [row.record_id for row in rows]
 
 
-def prune(db: sa.Connection, now: datetime) -> None:
-    """Forget what no longer counts."""
 def noted(db: sa.Connection, key: str) -> list[int]:
     """Return the records that count towards a brake, or once did."""
     query = sa.select(BRAKE.c.record_id).where(BRAKE.c.key == key, BRAKE.c.record_id != APPROVAL)
@@ -58,4 +58,6 @@ def forget(db: sa.Connection, key: str) -> None:
     db.execute(sa.delete(BRAKE).where(BRAKE.c.key == key, BRAKE.c.record_id != APPROVAL))
 
 
+def prune(db: sa.Connection, now: datetime) -> None:
+    """Forget what no longer counts."""
     db.execute(sa.delete(BRAKE).where(BRAKE.c.at <= now - WINDOW))

@@ -248,6 +248,16 @@ def busy(db: sa.Connection, kind: Kind, outreach_ids: Iterable[int], since: date
     return found
 
 
+def last_written(db: sa.Connection, kind: Kind, outreach_ids: Iterable[int]) -> dict[int, datetime]:
+    """Return when each of some records was written last, on either side; one that never was is left out."""
+    found: dict[int, datetime] = {}
+    for part in chunks(sorted(set(outreach_ids))):
+        query = sa.select(HISTORY.c.outreach_id, sa.func.max(HISTORY.c.at).label("at"))
+        query = query.where(HISTORY.c.kind == kind, HISTORY.c.outreach_id.in_(part)).group_by(HISTORY.c.outreach_id)
+        found.update((row.outreach_id, row.at) for row in db.execute(query))
+    return found
+
+
 def past(db: sa.Connection, kind: Kind, outreach_ids: Iterable[int], since: datetime) -> list[Past]:
     """Return the writes of some records since then, oldest first."""
     found: list[Past] = []

@@ -234,6 +234,7 @@ def state_view(state: Snapshot, sequences: dict[int, Snapshot], steps: dict[int,
         changed_at=transforms.parse_time(state.fields.get("stateChangedAt")),
         active_at=transforms.parse_time(state.fields.get("activeAt")),
         step=order if isinstance(order, int) else None,
+        saved_at=state.updated_at,
     )
 
 

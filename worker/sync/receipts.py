@@ -10,10 +10,11 @@ from worker.core import consent, errors, plan, shadows, transforms
 from worker.core.mapping import PERSON_ADDRESSES, Computed
 from worker.core.plan import Action
 from worker.core.records import Kind, Link, Ref, Shadow, Snapshot, System
-from worker.store import liftings, links, mirror, outbox
+from worker.store import exchanges, liftings, links, mirror, outbox
 from worker.store.links import Written
 from worker.store.outbox import Lane, Standing
-from worker.sync import refusals, streams
+from worker.sync import causes, refusals, streams
+from worker.sync.exchanges import of_case as told_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -87,7 +88,9 @@ def receive(db: sa.Connection, on: Applier, cases: Sequence[Case], tally: Tally)
     liftings.settle(db, [key for case in cases for key in _lifted(case, people, prospects, on.mapping)])
     excluded = {case.view.prospect_id: case.plan.why for case in cases if case.plan.action is Action.EXCLUDE}
     links.exclude(db, Kind.PROSPECT, excluded, {case.view.prospect_id for case in cases} - set(excluded))
-    links.remember(db, written, now=now, mapping_version=on.mapping.version)
+    dated = causes.dated(db, cases, written, on.mapping)
+    links.remember(db, dated, now=now, mapping_version=on.mapping.version)
+    exchanges.keep(db, [one for case in cases for one in told_of(case, on.mapping)], now)
     before = {case.view.prospect_id: case.view.link.crm_id for case in cases if case.view.link}
     bring_tasks_along(db, [link.outreach_id for link in saved if before.get(link.outreach_id) != link.crm_id], now)
     _conflicts(db, cases, now)

@@ -10,11 +10,25 @@ from worker.core.mapping import OnCrmDelete, SkipSignal
 from worker.core.records import Kind, Link, Ref, Shadow, Snapshot, System
 from worker.core.states import Label
 from worker.remote.workbooks import Write
-from worker.store import cursors, links, mirror, outbox
+from worker.store import cursors, exchanges, links, mirror, outbox
 from worker.store.links import Written
 from worker.store.outbox import Change, Lane, Standing
-from worker.sync import apply, claims, deliver, fields, finished, gather, identify, notice, receipts, streams
+from worker.sync import (
+    apply,
+    causes,
+    claims,
+    deliver,
+    fields,
+    finished,
+    gather,
+    identify,
+    notice,
+    paused,
+    receipts,
+    streams,
+)
 from worker.sync.deliver import Desk, Job
+from worker.sync.exchanges import of_task
 from worker.sync.tally import Tally
 
 if TYPE_CHECKING:
@@ -23,6 +37,7 @@ if TYPE_CHECKING:
     import sqlalchemy as sa
 
     from worker.core.records import Value
+    from worker.store.exchanges import Exchange
     from worker.sync.case import Applier
     from worker.sync.deliver import Receipt
     from worker.sync.finished import Back
@@ -59,6 +74,7 @@ class _Case:
     receipt: Receipt | None = None
     back: Back | None = None
     skipped: bool = False
+    gone: bool = False
 
     @property
     def idle(self) -> bool:
@@ -72,6 +88,7 @@ def apply_tasks(on: Applier, *, only: Collection[int] | None = None) -> Tally:
         if cursors.unprimed(db):
             return Tally()
         changes = outbox.claim(db, Kind.TASK, now=on.now(), only=only)
+        on = paused.heeding(db, on, Kind.TASK)
         stopped = {row.key for kind in (fields.FIELD, fields.LABEL) for row in outbox.holds(db, kind)}
     if not changes:
         return Tally()
@@ -195,6 +212,7 @@ def _case(on: Applier, change: Change, world: _World, gone: set[int], *, blocked
     if task is None:
         return case
     view = _view(task, world, gone)
+    case.gone = view.gone
     link = world.links.get(change.ref.id)
     # What was found skipped once stays so while only its person or a reply is missing, whatever its state does meanwhile.
     case.skipped = link is None and (SKIPPED in change.wish or tasks.skipped_by(view, on.mapping) is not None)
@@ -316,7 +334,7 @@ def _receive(db: sa.Connection, on: Applier, cases: Sequence[_Case], tally: Tall
     now = on.now()
     saved: list[Link] = []
     written: list[Written] = []
-    mine = outbox.ours(db, [case.change for case in cases])
+    mine, told = outbox.ours(db, [case.change for case in cases]), causes.are_told(db)
     receipts.report_doubles(db, Kind.TASK, [case for case in cases if case.change.id not in mine], now)
     for case in cases:
         receipt = case.receipt
@@ -327,14 +345,20 @@ def _receive(db: sa.Connection, on: Applier, cases: Sequence[_Case], tally: Tall
         if case.action != "link":
             mirror.save(db, Kind.CRM_TASK, [streams.seen(copy, on.mapping)])
             tally.tasks_cancelled += case.action in {"create", "recreate"}
-            why = f"skipped: {case.action}"
-            written.append(
-                Written(Kind.TASK, case.change.ref.id, receipt.crm_id, System.CRM, case.action, {}, case.fields, why)
-            )
+            why, caused = f"skipped: {case.action}", causes.of_task(None if case.gone or not told else case.task)
+            ids = (Kind.TASK, case.change.ref.id, receipt.crm_id)
+            written.append(Written(*ids, System.CRM, case.action, {}, case.fields, why, caused))
     links.save(db, Kind.TASK, saved, now)
     links.remember(db, written, now=now, mapping_version=on.mapping.version)
+    exchanges.keep(db, [_exchange(on, case) for case in cases if case.receipt and case.action != "link"], now)
     for case in cases:
         _close(db, on, case, tally)
+
+
+def _exchange(on: Applier, case: _Case) -> Exchange:
+    receipt = case.receipt or deliver.Receipt(case.change.ref.id)
+    sent = case.fields
+    return of_task(case.change.ref.id, case.crm_id, case.version, sent, receipt, reference=on.mapping.task.reference)
 
 
 def _close(db: sa.Connection, on: Applier, case: _Case, tally: Tally) -> None:
