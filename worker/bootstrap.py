@@ -11,16 +11,17 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from worker import config
-from worker.core import errors, mapping_file, transforms
+from worker.core import errors, transforms
 from worker.core.records import System
 from worker.remote import base, outreach_tokens
 from worker.remote.outreach import Outreach
 from worker.remote.workbooks import Workbooks
-from worker.store import database, seal, upgrade
+from worker.store import database, pauses, seal, upgrade
 from worker.store.budget import Budget
 from worker.store.links import Names
 from worker.store.selection import Selection
 from worker.store.vault import FixedToken, Vault
+from worker.sync import in_force
 from worker.sync.case import Applier, Permit, Pilot
 from worker.sync.streams import Remotes
 
@@ -104,16 +105,21 @@ class Runtime:
             budget.flush()
 
 
-def read_mapping(path: Path) -> Mapping:
-    """Return the mapping in a file; raise :class:`mapping_file.MappingInvalid` with every problem."""
+read_mapping = in_force.read
+
+
+def begin_mapping(settings: Settings) -> Mapping:
+    """Return the mapping in force for a process that starts; at the very first start that of the file is put in force."""
+    store = open_store(settings)
     try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        problem = mapping_file.Problem(
-            1, 1, f"cannot be read: {error.strerror if isinstance(error, OSError) else error}"
-        )
-        raise mapping_file.MappingInvalid(str(path), [problem]) from None
-    return mapping_file.load(text, str(path))
+        return in_force.begin(store, lambda: read_mapping(settings.mapping), now())
+    finally:
+        store.engine.dispose()
+
+
+def known_mapping(settings: Settings, store: database.Store) -> Mapping:
+    """Return the mapping in force, or that of the file while none is."""
+    return in_force.stored(store) or read_mapping(settings.mapping)
 
 
 def read_pilot(path: Path, setting: str = "OUTBOOK_ONLY") -> Pilot:
@@ -174,19 +180,24 @@ def open_store(settings: Settings) -> database.Store:
         )
     if standing is not upgrade.Standing.READY:
         upgrade.upgrade(store)
+    if not settings.allow_insecure_hosts:
+        pauses.begin(store, now())
     return store
 
 
 @contextlib.contextmanager
 def runtime(settings: Settings, mapping: Mapping | None = None) -> Iterator[Runtime]:
-    """Hold everything open for one process, and close it at the end. Without ``mapping`` the file in the settings is read."""
-    mapping = mapping or read_mapping(settings.mapping)
+    """Hold everything open for one process, and close it at the end.
+
+    Without ``mapping`` the one in force counts, or the file in the settings while none is.
+    """
     for name, url in (("OUTREACH", settings.outreach.base_url), ("WORKBOOKS", settings.workbooks.base_url)):
         try:
             base.check_host(url, allow_insecure=settings.allow_insecure_hosts)
         except ValueError as error:
             raise config.SettingsInvalid([f"OUTBOOK_{name}__BASE_URL: {error}"]) from None
     store = open_store(settings)
+    mapping = in_force.named(store, mapping) if mapping else known_mapping(settings, store)
     key = config.secret_key(settings)
     names = Names(seal.check_key(store, key))
     budgets = {

@@ -9,6 +9,7 @@ from __future__ import annotations
 import atexit
 import contextlib
 import os
+from dataclasses import replace
 from datetime import timedelta
 from functools import cache
 from pathlib import Path
@@ -23,7 +24,7 @@ from worker import bootstrap, config
 from worker.app import app
 from worker.core import errors
 from worker.core.records import Kind
-from worker.store import backlog, outbox, wording
+from worker.store import backlog, mappings, outbox, wording
 from worker.store.outbox import Lane
 from worker.sync import apply, brakes, fields, resync, skips, strangers
 from worker.sync.poll import poll as poll_stream
@@ -44,20 +45,33 @@ RINGS = 4
 
 @cache
 def in_force() -> tuple[Settings, Mapping]:
-    """Return the settings and the mapping as they were when the worker started: its children inherit the answer.
-
-    A child that is replaced hours later must not take up a file that somebody is just editing.
-    """
+    """Return the settings, and the mapping in force as the worker started: its children inherit the answer."""
     settings = config.load(os.environ, Path.cwd())
-    return settings, bootstrap.read_mapping(settings.mapping)
+    return settings, bootstrap.begin_mapping(settings)
+
+
+_opened: list[Runtime] = []
 
 
 @cache
 def runtime() -> Runtime:
     """Return this process's runtime, opened at the first task: a pool's child must not share what its parent opened."""
-    stack = contextlib.ExitStack()
-    atexit.register(stack.close)
-    return stack.enter_context(bootstrap.runtime(*in_force()))
+    if not _opened:
+        stack = contextlib.ExitStack()
+        atexit.register(stack.close)
+        _opened.append(stack.enter_context(bootstrap.runtime(*in_force())))
+    return _opened[0]
+
+
+def heed_mapping() -> None:
+    """Go by the mapping that is in force now; a new one is first compared with what the CRM has."""
+    on = runtime()
+    with on.store.read() as db:
+        if mappings.version(db) in {None, on.mapping.version}:
+            return
+    _opened[0] = on = replace(on, mapping=bootstrap.known_mapping(on.settings, on.store))
+    log.info("mapping_taken_up", version=on.mapping.version)
+    fields.check(store=on.store, crm=on.remotes.crm, mapping=on.mapping, now=bootstrap.now())
 
 
 class OutbookTask(celery.Task):  # type: ignore[type-arg]
@@ -65,6 +79,7 @@ class OutbookTask(celery.Task):  # type: ignore[type-arg]
 
     def __call__(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - Celery's own signature
         """Run the task; a halt is an error, anything transient a warning."""
+            heed_mapping()
         try:
             self.run(*args, **kwargs)
         except errors.Halt as halt:
@@ -72,8 +87,8 @@ class OutbookTask(celery.Task):  # type: ignore[type-arg]
         except errors.OutbookError as error:
             log.warning("put_off", task=self.name, reason=error.words)
         finally:
-            if runtime.cache_info().currsize:
-                runtime().flush()
+            if _opened:
+                _opened[0].flush()
 
 
 def ring(task: str, *args: str) -> None:

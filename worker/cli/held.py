@@ -39,7 +39,7 @@ def show(*, as_json: bool = typer.Option(False, "--json", help="Print the entrie
         typer.echo("nothing waits for a person")
         return
     conflicts = [one for one in found if one.field]
-    sides = held.sides(store, bootstrap.read_mapping(settings.mapping), conflicts) if conflicts else {}
+    sides = held.sides(store, bootstrap.known_mapping(settings, store), conflicts) if conflicts else {}
     table = Table()
     for heading in ("kind", "since", "records", "why", *(("Outreach has", "Workbooks has") if sides else ())):
         table.add_column(heading, overflow="fold")
@@ -61,7 +61,8 @@ def approve(
 ) -> None:
     """Let entries go on; the next pass looks at each again. A missing field or label needs mending, not approval."""
     settings = config.load(os.environ, Path.cwd(), credentials=False)
-    store, mapping = bootstrap.open_store(settings), bootstrap.read_mapping(settings.mapping)
+    store = bootstrap.open_store(settings)
+    mapping = bootstrap.known_mapping(settings, store)
     chosen = [one for one in _chosen(store, kind, prospect, everything) if one.kind not in {fields.FIELD, fields.LABEL}]
     for asked, choices in held.CHOICES.items():
         if any(one.kind == asked for one in chosen) and how not in choices:

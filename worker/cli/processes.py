@@ -26,7 +26,6 @@ def worker(
     from worker import app, tasks
 
     tasks.in_force()
-    bootstrap.open_store(settings).engine.dispose()
     app.configure(settings).worker_main(
         [
             "worker",
@@ -40,6 +39,7 @@ def worker(
 def beat() -> None:
     """Ring for polls and sweeps at their times. Two do no harm, for the store decides."""
     settings = _with_broker()
+    bootstrap.begin_mapping(settings)
     from worker import app
 
     app.configure(settings).start(["beat", "--loglevel", "WARNING", "--pidfile="])
@@ -48,7 +48,7 @@ def beat() -> None:
 def up() -> None:
     """Run the whole deployment: broker, workers, beat. A child that dies comes back; Ctrl-C stops them all."""
     settings = config.load(os.environ, Path.cwd())
-    with bootstrap.runtime(settings):
+    with bootstrap.runtime(settings, bootstrap.begin_mapping(settings)):
         pass
     raise typer.Exit(deployment(settings).run())
 

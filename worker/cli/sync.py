@@ -47,7 +47,8 @@ def sync(
     With a selection only the selected are applied, each looked at anew; whatever else is due stays queued.
     """
     settings = config.load(os.environ, Path.cwd())
-    with bootstrap.runtime(settings) as runtime, Progress() as progress, Stopper() as stopper:
+    mapping = bootstrap.read_mapping(settings.mapping)
+    with bootstrap.runtime(settings, mapping) as runtime, Progress() as progress, Stopper() as stopper:
         this = run.Pass(
             on=runtime.applier(_narrowed(runtime.permit(), direction)),
             sleep=stopper.sleep,

@@ -194,7 +194,7 @@ class Mapping:
     """The whole mapping. ``version`` is the hash of its meaning, not of its text: comments and order do not count.
 
     ``new_owner`` is the address of the Outreach user who owns a new prospect when the CRM user is none of theirs;
-    ``actions`` is None while nobody in the CRM may ask for sequence actions.
+    ``actions`` is None while nobody in the CRM may ask for sequence actions; ``text`` is the file, word for word.
     """
 
     version: str
@@ -212,6 +212,7 @@ class Mapping:
     task: TaskRule
     by_crm: Dict[str, Field] = field(default_factory=dict)
     actions: SequenceActions | None = None
+    text: str = field(default="", repr=False, compare=False)
 
     def field_of(self, computed: Computed) -> Field | None:
         """Return the line that holds a computed value, None if the mapping leaves it out."""

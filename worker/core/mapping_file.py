@@ -67,7 +67,7 @@ def load(text: str, name: str = "mapping") -> mapping.Mapping:
     problems = list(_contradictions(tree, document))
     if problems:
         raise MappingInvalid(name, problems)
-    return _mapping(document)
+    return replace(_mapping(document), text=text)
 
 
 def _near(word: object, words: Sequence[str]) -> str:
@@ -329,7 +329,7 @@ def _brakes(told: Brakes) -> mapping.Brakes:
 def _meaning(value: object) -> object:
     """Return what a value means, as JSON can hold it; what has no order in it is sorted."""
     if is_dataclass(value):
-        return {field.name: _meaning(getattr(value, field.name)) for field in fields(value)}
+        return {field.name: _meaning(getattr(value, field.name)) for field in fields(value) if field.compare}
     if isinstance(value, dict):
         return {str(key): _meaning(item) for key, item in value.items()}
     if isinstance(value, frozenset):

@@ -13,6 +13,7 @@ from worker.store.database import upsert
 from worker.store.tables import CursorRow
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from datetime import datetime
 
 CURSOR: sa.Table = CursorRow.__table__  # type: ignore[attr-defined]
@@ -119,13 +120,13 @@ def leave(db: sa.Connection, reading: Reading, trouble: str, *, restart: bool = 
     )
 
 
-def rewind(db: sa.Connection) -> None:
-    """Forget how far every stream has been read; what is primed stays primed, for the mirror is still there.
+def rewind(db: sa.Connection, streams: Sequence[Kind] = STREAMS) -> None:
+    """Forget how far streams have been read; what is primed stays primed, for the mirror is still there.
 
     Whoever is reading one just now loses its lease, or the end of that run would bring the old watermark back.
     """
     fresh = {"watermark": None, "lease_until": None, "fence": CURSOR.c.fence + 1}
-    db.execute(sa.update(CURSOR).values(**fresh, **_NO_RUN))
+    db.execute(sa.update(CURSOR).where(CURSOR.c.stream.in_(streams)).values(**fresh, **_NO_RUN))
 
 
 def unprimed(db: sa.Connection) -> set[Kind]:

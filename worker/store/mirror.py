@@ -15,7 +15,7 @@ from worker.store.database import chunks, upsert
 from worker.store.tables import AddressRow, MirrorRow, ReferenceRow
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
 MIRROR: sa.Table = MirrorRow.__table__  # type: ignore[attr-defined]
 ADDRESS: sa.Table = AddressRow.__table__  # type: ignore[attr-defined]
@@ -155,6 +155,24 @@ def every(db: sa.Connection, kind: Kind) -> dict[int, Snapshot]:
     """Return all living records of a kind of which there are few, such as sequences."""
     rows = db.execute(sa.select(MIRROR).where(MIRROR.c.kind == kind, MIRROR.c.deleted == sa.false()))
     return {row.id: _snapshot(row) for row in rows}
+
+
+def living(db: sa.Connection, kind: Kind) -> list[int]:
+    """Return the ids of all living records of a kind, ascending."""
+    query = sa.select(MIRROR.c.id).where(MIRROR.c.kind == kind, MIRROR.c.deleted == sa.false())
+    return list(db.execute(query.order_by(MIRROR.c.id)).scalars())
+
+
+def portions(db: sa.Connection, kind: Kind, *, size: int = 1000) -> Iterator[list[Snapshot]]:
+    """Return all living records of a kind, ascending, a portion at a time."""
+    after = 0
+    while True:
+        query = sa.select(MIRROR).where(MIRROR.c.kind == kind, MIRROR.c.id > after, MIRROR.c.deleted == sa.false())
+        rows = list(db.execute(query.order_by(MIRROR.c.id).limit(size)))
+        if not rows:
+            return
+        yield [_snapshot(row) for row in rows]
+        after = rows[-1].id
 
 
 def all_referred(db: sa.Connection, kind: Kind) -> set[int]:

@@ -16,7 +16,21 @@ from worker.core.records import Kind, System
 from worker.remote.workbooks import Write
 from worker.store import cursors, mirror, outbox
 from worker.store.outbox import Lane
-from worker.sync import brakes, breakers, claims, deliver, fields, gather, identify, receipts, refusals, streams, wishes
+from worker.sync import (
+    brakes,
+    breakers,
+    claims,
+    deliver,
+    fields,
+    gather,
+    identify,
+    in_force,
+    paused,
+    receipts,
+    refusals,
+    streams,
+    wishes,
+)
 from worker.sync.case import Case
 from worker.sync.deliver import Desk, Job, Receipt
 from worker.sync.tally import Tally
@@ -43,8 +57,9 @@ def apply_people(on: Applier, *, lanes: Sequence[Lane] = tuple(Lane), only: Coll
         changes = outbox.claim(db, Kind.PROSPECT, now=on.now(), lanes=wanted, only=only)
         held = [row.key.split(":", 1) for kind in (fields.FIELD, fields.LABEL) for row in outbox.holds(db, kind)]
     if not changes:
+        unread = in_force.waiting(db, on.mapping) if changes else frozenset()
         return Tally()
-    stopped = frozenset(name for _, name in held)
+    stopped = unread.union(name for _, name in held)
     lacking = frozenset(name for what, name in held if what == fields.FIELD)
     return claims.work_on(on, changes, lambda mine: _work(on, mine, stopped=stopped, lacking=lacking, primed=primed))
 

@@ -81,6 +81,7 @@ def poll(
     Raise :class:`errors.Transient` or :class:`errors.Halt`, with what was read kept.
     """
     with store.write() as db:
+        in_force.guard(db, mapping)  # a stream that is to be read with new columns must not be read with the old ones
         reading = cursors.lease(db, stream, now())
     if reading is None:
         return Polled(stream, busy=True)
@@ -142,6 +143,8 @@ def _read(
                 cursors.note_moved(db, stream, now(), late=told.late > 0)
             if not _advance(db, step, now()):
                 raise errors.RemoteDown(f"lost the lease on {stream.value} to another process")
+            if step.last and reading.watermark is None:
+                in_force.note_read(db, stream, now())
         total = Polled(stream, total.read + len(page.snapshots), total.moved + told.moved, total.queued + told.queued)
         enough = done(total)
         if step.last or enough:

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 from worker.core import errors, plan, wishes
 from worker.core.records import Kind, System
-from worker.store import backlog, cursors, links, meta, outbox, runs
+from worker.store import backlog, cursors, links, mappings, mirror, outbox, runs
 from worker.store.database import chunks
 from worker.store.selection import Chosen
-from worker.sync import apply, brakes, breakers, fields, finished, gather, resync, skips, strangers
+from worker.sync import apply, brakes, breakers, fields, finished, gather, in_force, resync, skips, strangers
 from worker.sync.poll import poll
 from worker.sync.second_net import cast
 from worker.sync.tally import Tally
@@ -35,8 +35,7 @@ ROUNDS = 20
 BUSY_S = 0.25
 ANOTHERS_S = 600.0
 """How long a pass waits for what another live process is working on; a dead one's leases run out within seconds."""
-MAPPING = "mapping"
-"""The fact that tells which mapping the last pass went by."""
+MAPPING = mappings.IN_FORCE
 ECHOES = {
     System.CRM: (Kind.PERSON, Kind.CRM_TASK),
     System.OUTREACH: (Kind.PROSPECT, Kind.STATE, Kind.TASK),
@@ -118,7 +117,7 @@ class Report:
 
 @dataclass(frozen=True, slots=True)
 class Pass:
-    """How a pass runs: the clock, patience, and who is told of progress.
+    """How a pass runs: the clock, patience, and who is told of progress, and for a dry run who looks instead of ``look``.
 
     With a ``selection`` everything is polled, but only the chosen are applied, each looked at anew whatever became of it.
     The rest stays queued for the next pass or the workers, and counts nowhere in this one's report: not in ``held_back``,
@@ -138,6 +137,7 @@ class Pass:
     on_apply: Callable[[Tally, int], None] = lambda _tally, _left: None
     flush: Callable[[], None] = lambda: None
     stopping: Callable[[], bool] = lambda: False
+    look: Callable[[Applier], list[dict[str, Any]]] | None = None
 
 
 class Interrupted(BaseException):
@@ -153,10 +153,10 @@ def run(this: Pass) -> Report:
             outbox.unkeep(db)
         if this.full:
             cursors.rewind(db)
-        _take_up(db, on)
+        this = _by_mapping(db, this)
         runs.begin(db, report.run_id, report.mapping_version, report.began_at)
     try:
-        _settle(this, report)
+        _settle(this, report, planned=on)
     except errors.Halt as halt:
         report.halt = halt
         report.troubles.append(halt.words)
@@ -174,10 +174,13 @@ def run(this: Pass) -> Report:
     return report
 
 
-def _take_up(db: sa.Connection, on: Applier) -> None:
-    """Look at everybody again, from the mirror, when the mapping is another one than at the last pass."""
-    if meta.replace(db, MAPPING, on.mapping.version) not in {None, on.mapping.version}:
-        outbox.open_all(db, Kind.PROSPECT, now=on.now())
+def _by_mapping(db: sa.Connection, this: Pass) -> Pass:
+    """Put the pass's mapping in force; a dry run reads by the one that is, and only looks by its own."""
+    known = in_force.readable(mappings.in_force(db)) if this.dry_run else None
+    if known is not None:
+        return replace(this, on=replace(this.on, mapping=known))
+    in_force.take_up(db, this.on.mapping, this.on.now())
+    return this
 
 
 def _waiting(db: sa.Connection) -> list[str]:
@@ -187,7 +190,7 @@ def _waiting(db: sa.Connection) -> list[str]:
     return told + [f"put off, {count} of them: {words}" for words, count in backlog.put_off(db)]
 
 
-def _settle(this: Pass, report: Report) -> None:
+def _settle(this: Pass, report: Report, *, planned: Applier) -> None:
     on = this.on
     try:
         fields.check(store=on.store, crm=on.remotes.crm, mapping=on.mapping, now=on.now())
@@ -206,7 +209,7 @@ def _settle(this: Pass, report: Report) -> None:
         with on.store.read() as db:
             report.queued += _counts(db, this, report).due
         if this.dry_run:
-            report.would_write = look(on, report.chosen)
+            report.would_write = this.look(planned) if this.look else look(planned, report.chosen)
             return
         wrote, patience = _apply(this, report, patience)
         kinds = [kind for system, echoes in ECHOES.items() if system in wrote for kind in echoes]
@@ -287,9 +290,11 @@ def _poll_once(this: Pass, report: Report, kind: Kind, patience: float) -> tuple
 
 
 def _heed(this: Pass) -> None:
-    """End the pass between two pages or batches if somebody wants it to end."""
+    """End the pass between two pages or batches if somebody wants it to end, or puts another mapping in force."""
     if this.stopping():
         raise Interrupted
+    with this.on.store.read() as db:
+        in_force.guard(db, this.on.mapping)
 
 
 def _apply(this: Pass, report: Report, patience: float) -> tuple[set[System], float]:
@@ -342,17 +347,19 @@ def _claim(on: Applier, chosen: Chosen | None) -> Tally:
 def look(on: Applier, chosen: Chosen | None = None) -> list[dict[str, Any]]:
     """Return what would be written for everything that is due now, or for the chosen, due or not.
 
-    Of the vendors only open tasks are asked for.
+    Of the vendors only open tasks are asked for. By a mapping that is not in force, that is for everybody.
     """
     with on.store.read() as db:
         due = backlog.due_ids(db, Kind.PROSPECT, on.now())
+        if mappings.version(db) not in {None, on.mapping.version}:
+            due = sorted({*due, *mirror.living(db, Kind.PROSPECT)})
         wanted = backlog.due_ids(db, Kind.PERSON, on.now())
         skipped = backlog.due_ids(db, Kind.TASK, on.now())
         if chosen is not None:
             wanted = sorted(set(wanted) & set(chosen.people))
             due, skipped = list(chosen.prospects), list(chosen.tasks)
         held = {row.key.split(":", 1)[1] for kind in (fields.FIELD, fields.LABEL) for row in outbox.holds(db, kind)}
-        stops = breakers.standing(db)
+        stops, unread = breakers.standing(db), in_force.waiting(db, on.mapping)
     found = [
         {"person": one, "action": "look up in Outreach", "why": "wanted in the CRM", "crm": [], "outreach": []}
         for one in wanted
@@ -364,7 +371,7 @@ def look(on: Applier, chosen: Chosen | None = None) -> list[dict[str, Any]]:
             remotes=on.remotes,
             mapping=on.mapping,
             names=on.names,
-            stopped=frozenset(held) | stops.everybody,
+            stopped=frozenset(held) | stops.everybody | unread,
             lacking=frozenset(),
             now=on.now(),
             live=False,
