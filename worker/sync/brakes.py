@@ -33,7 +33,7 @@ DELETED, NEW_PEOPLE, NEW_PROSPECTS, EMPTIED = (
 )
 REMOVALS = "brake:removals"
 """Followed by the kind of record that can no longer be found in Outreach (``sync.sweep``)."""
-THROUGH = "first pass through"
+THROUGH = brakes.THROUGH
 LEAST_NEW_SHARE = 2.0
 """New people are held above this share, in per cent, of the linked ones and above the mapping's number (contract, 5)."""
 
