@@ -27,8 +27,8 @@ from worker.core.records import Kind
 from worker.store import backlog, mappings, outbox, wording
 from worker.store.outbox import Lane
 from worker.sync import apply, brakes, fields, resync, skips, strangers
-from worker.sync.poll import poll as poll_stream
 from worker.sync import sweep as rounds
+from worker.sync.poll import poll as poll_stream
 
 if TYPE_CHECKING:
     from worker.bootstrap import Runtime
@@ -53,7 +53,6 @@ def in_force() -> tuple[Settings, Mapping]:
 _opened: list[Runtime] = []
 
 
-@cache
 def runtime() -> Runtime:
     """Return this process's runtime, opened at the first task: a pool's child must not share what its parent opened."""
     if not _opened:
@@ -79,8 +78,8 @@ class OutbookTask(celery.Task):  # type: ignore[type-arg]
 
     def __call__(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - Celery's own signature
         """Run the task; a halt is an error, anything transient a warning."""
-            heed_mapping()
         try:
+            heed_mapping()
             self.run(*args, **kwargs)
         except errors.Halt as halt:
             log.error("halted", task=self.name, reason=halt.words)  # noqa: TRY400 - a foreseen fault has no traceback
@@ -148,6 +147,19 @@ def sweep() -> None:
         ring("outbook.apply")
 
 
+@app.task(name="outbook.round", base=OutbookTask)
+def take_round() -> None:
+    """Take the slices of the rolling sweep that are due, and ring for what they brought."""
+    with bootstrap.lane(rounds.LANE):
+        for told in rounds.roll(runtime().applier(), bootstrap.now() + POLL_FOR):
+            log.info("swept", stream=told.kind, read=told.read, missed=told.missed, removed=told.removed)
+            if told.trouble:
+                log.warning("put_off", task="outbook.round", reason=told.trouble)
+            if told.missed or told.removed:
+                ring("outbook.opt_outs")
+                ring("outbook.apply")
+
+
 @app.task(name="outbook.check_fields", base=OutbookTask)
 def check_fields() -> None:
     """Look whether the CRM has every field and label that the mapping names."""
@@ -162,19 +174,6 @@ def resync_chosen(**words: Any) -> None:  # noqa: ANN401 - JSON, checked word by
     on = runtime()
     selection = wording.worded(words, bootstrap.now())
     told = resync.resync(on.store, selection, names=on.names, now=bootstrap.now())
-@app.task(name="outbook.round", base=OutbookTask)
-def take_round() -> None:
-    """Take the slices of the rolling sweep that are due, and ring for what they brought."""
-    with bootstrap.lane(rounds.LANE):
-        for told in rounds.roll(runtime().applier(), bootstrap.now() + POLL_FOR):
-            log.info("swept", stream=told.kind, read=told.read, missed=told.missed, removed=told.removed)
-            if told.trouble:
-                log.warning("put_off", task="outbook.round", reason=told.trouble)
-            if told.missed or told.removed:
-                ring("outbook.opt_outs")
-                ring("outbook.apply")
-
-
     log.info(
         "queued_again", queued=len(told.queued), **{f"skipped_{why}": count for why, count in told.counts().items()}
     )

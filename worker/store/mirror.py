@@ -242,15 +242,6 @@ def references(db: sa.Connection, kind: Kind, record_ids: Iterable[int]) -> dict
     return found
 
 
-def bury(db: sa.Connection, kind: Kind, ids: Iterable[int]) -> None:
-    """Mark records as gone; one that was never seen becomes an empty tombstone, so that it is not asked for again."""
-    blank = [Seen(Snapshot(Ref(kind, record_id), {}, deleted=True), "") for record_id in sorted(set(ids))]
-    upsert(db, MIRROR, [_row(kind, one) for one in blank], key=("kind", "id"), update=("deleted",))
-
-
-def _parts(texts: Iterable[str]) -> Iterable[Sequence[str]]:
-    ordered = sorted(set(texts))
-    return (ordered[start : start + 500] for start in range(0, len(ordered), 500))
 def extent(db: sa.Connection, kind: Kind, *, states: Collection[str] = ()) -> tuple[int, int]:
     """Return how many living records of a kind there are, those in some ``states`` if any are named, and the highest id."""
     query = sa.select(sa.func.count(), sa.func.max(MIRROR.c.id)).where(_living(db, kind, states))
@@ -277,3 +268,12 @@ def _living(db: sa.Connection, kind: Kind, states: Collection[str]) -> sa.Column
     return sa.and_(living, state.in_(sorted(states)))
 
 
+def bury(db: sa.Connection, kind: Kind, ids: Iterable[int]) -> None:
+    """Mark records as gone; one that was never seen becomes an empty tombstone, so that it is not asked for again."""
+    blank = [Seen(Snapshot(Ref(kind, record_id), {}, deleted=True), "") for record_id in sorted(set(ids))]
+    upsert(db, MIRROR, [_row(kind, one) for one in blank], key=("kind", "id"), update=("deleted",))
+
+
+def _parts(texts: Iterable[str]) -> Iterable[Sequence[str]]:
+    ordered = sorted(set(texts))
+    return (ordered[start : start + 500] for start in range(0, len(ordered), 500))

@@ -137,9 +137,9 @@ def _read(
         page = _complete(step.page, stream, store=store, remotes=remotes, mapping=mapping)
         with store.write() as db:
             told = notice.keep(db, stream, page.snapshots, mapping=mapping, names=names, now=now())
-            if told.moved:
             if reading.primed:  # what was there from the beginning is no change
                 sights.count(db, stream, Channel.POLL, told.moved, now())
+            if told.moved:
                 cursors.note_moved(db, stream, now(), late=told.late > 0)
             if not _advance(db, step, now()):
                 raise errors.RemoteDown(f"lost the lease on {stream.value} to another process")
