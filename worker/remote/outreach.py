@@ -192,8 +192,7 @@ class Outreach:
     def mailboxes_of(self, user_id: int) -> list[int]:
         """Return the ids of a user's mailboxes that can send, lowest first."""
         wanted = [("page[size]", "1000"), ("fields[mailbox]", "sendDisabled"), ("filter[userId]", str(user_id))]
-        rows = self.client.patiently(lambda: self._rows("mailboxes", wanted), repeatable=True)
-        able = (row for row in rows if (row.get("attributes") or {}).get("sendDisabled") is not True)
+        able = (row for row in self.rows("mailboxes", wanted) if (row.get("attributes") or {}).get("sendDisabled") is not True)
         return sorted(number for row in able if (number := base.whole(row.get("id"))) is not None)
 
     def ids_by_email(self, plural: str, singular: str, addresses: Sequence[str]) -> dict[str, int]:
@@ -201,22 +200,29 @@ class Outreach:
         found: dict[str, int] = {}
         for chunk in _chunks(sorted(set(addresses)), ADDRESSES_A_CALL):
             params = [("page[size]", "1000"), (f"fields[{singular}]", "email"), ("filter[email]", ",".join(chunk))]
-            found |= self.client.patiently(lambda params=params: self._emails(plural, params), repeatable=True)  # type: ignore[misc]
-        return found
+            for row in self.rows(plural, params):
+                found[str((row.get("attributes") or {}).get("email") or "").casefold()] = int(row["id"])
+        return {address: number for address, number in found.items() if address}
 
-    def _emails(self, plural: str, params: list[tuple[str, str]]) -> dict[str, int]:
-        rows = self._rows(plural, params)
-        told = {str((row.get("attributes") or {}).get("email") or "").casefold(): int(row["id"]) for row in rows}
-        return {address: number for address, number in told.items() if address}
+    def rows(self, plural: str, params: list[tuple[str, str]]) -> list[dict[str, Any]]:
+        """Return the one page of a small collection as it came: users, mailboxes, webhooks."""
 
-    def _rows(self, plural: str, params: list[tuple[str, str]]) -> list[dict[str, Any]]:
-        reply = self._authorised(base.Ask("GET", self.client.url(f"/api/v2/{plural}", params)))
-        self._refuse_read(reply, None)
-        document = base.decoded(reply, _ANYTHING)
-        rows = document.get("data") if isinstance(document, dict) else None
-        if not isinstance(rows, list):
-            raise base.Unanswered(f"a list of {plural} has no data", system=self.client.system)
-        return rows
+        def once() -> list[dict[str, Any]]:
+            reply = self._authorised(base.Ask("GET", self.client.url(f"/api/v2/{plural}", params)))
+            self._refuse_read(reply, None)
+            document = base.decoded(reply, _ANYTHING)
+            rows = document.get("data") if isinstance(document, dict) else None
+            if not isinstance(rows, list):
+                raise base.Unanswered(f"a list of {plural} has no data", system=self.client.system)
+            return rows
+
+        return self.client.patiently(once, repeatable=True)
+
+    def command(self, method: str, path: str, data: Mapping[str, Any] | None = None, *, hide: Sequence[str] = ()) -> None:
+        """Send once what is no record of ours; raises InvalidField in the vendor's words, without what is in ``hide``."""
+        body = base.as_json({"data": data}) if data is not None else None
+        ask = base.Ask(method, self.client.url(f"/api/v2/{path}"), body=body, hide=tuple(hide))
+        self.client.patiently(lambda: self._refuse_action(self._authorised(ask), None), repeatable=False)
 
     def identity(self) -> str | None:
         """Return what the API's root tells of the organisation, or None when it tells nothing of the kind."""
