@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import pytest
+import sqlalchemy as sa
 
 from tests.sync.lifting import OUT, RUNNING, lift, opted_out, out, settled
-from tests.sync.scene import NAMES, Scene
+from tests.sync.scene import LEASE_S, NAMES, Killed, Life, Scene, fault
 from worker.core import errors
 from worker.core.records import Kind
 from worker.store import links, outbox
@@ -78,6 +79,67 @@ def test_a_person_whom_outreach_does_not_know(scene: Scene) -> None:
     scene.edit_crm(op="set", type="person", id=person, fields={"no_email_soliciting": True})
     scene.sync()
     assert out(scene, 5) == (True, True, OUT)
+
+
+def alone(scene: Scene, number: int, **fields: object) -> int:
+    """Make a person with No Email whom Outreach does not know, and let that be latched."""
+    email = {"main_location[email]": f"alone{number}@x.example"}
+    person = scene.person(person_last_name=f"Alone{number}", no_email_soliciting=True, **email, **fields)
+    scene.sync()
+    return person
+
+
+def ticked(scene: Scene, person: int) -> bool:
+    """Tell whether a person has No Email."""
+    (told,) = [bool(one["no_email_soliciting"]) for one in scene.people() if one["id"] == person]
+    return told
+
+
+def test_a_person_alone_whose_opt_in_died_is_seen_to_by_the_next_pass(scene: Scene) -> None:
+    """Dead at any point from the decision on, the next pass takes No Email off, once, and ticked anew it counts."""
+    whole = Life()
+    lift(scene, people=(alone(scene, 0),), life=whole)
+    decided = next(n for n, point in enumerate(whole.points) if point == "ask: write crm /crm/people.api") - 4
+    for point in range(decided, len(whole.points)):
+        person, where = alone(scene, 1 + point), whole.points[point]
+        with pytest.raises(Killed):
+            lift(scene, people=(person,), life=Life(point))
+        scene.later(LEASE_S)
+        assert scene.sync().converged, where
+        assert not ticked(scene, person), where
+        settled(scene)
+        scene.edit_crm(op="set", type="person", id=person, fields={"no_email_soliciting": True})
+        scene.later(60)
+        scene.sync()
+        settled(scene)
+        assert ticked(scene, person), where
+    with scene.store.read() as db:
+        assert db.execute(sa.text("SELECT count(*) FROM lifting WHERE open")).scalar_one() == 0
+
+
+def test_a_person_alone_who_is_wanted_in_outreach_comes_there_opted_in(scene: Scene) -> None:
+    """The opt-in died before No Email was off, then somebody ticks Sync to Outreach: the prospect is made opted in."""
+    person = alone(scene, 1)
+    scene.crm.faults.arm([fault("status", path="people", op="write", times=None, code=503)])
+    told = lift(scene, people=(person,))
+    assert "the next pass goes on with it" in (told.outcomes[0].why or "")
+    scene.crm.faults.arm([])
+    scene.edit_crm(op="set", type="person", id=person, fields={"cf_person_sync_to_outreach": True})
+    scene.later(1000)
+    assert scene.sync().converged
+    (made,) = scene.outreach.world.dump()["prospect"].values()
+    assert (ticked(scene, person), made["attributes"].get("emailOptedOut", False)) == (False, False)
+    settled(scene)
+
+
+def test_a_person_alone_who_may_not_be_written_waits(scene: Scene) -> None:
+    """Held back by a switch, the receipt says so, and a pass without it finishes."""
+    person = alone(scene, 1)
+    told = lift(scene, people=(person,), permit=Permit(to_crm=False))
+    assert (ticked(scene, person), (told.outcomes[0].why or "")[:12]) == (True, "held back by")
+    scene.sync()
+    assert not ticked(scene, person)
+    settled(scene)
 
 
 def test_a_prospect_without_a_person(scene: Scene) -> None:

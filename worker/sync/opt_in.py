@@ -15,12 +15,10 @@ from worker.core.consent import Lifted, Source
 from worker.core.mapping import PERSON_ADDRESSES, Computed
 from worker.core.records import Kind, System
 from worker.core.states import Label, SequenceView, StateView
-from worker.remote.workbooks import Write
 from worker.store import backlog, cursors, liftings, links, mirror, outbox
 from worker.store.links import Written
 from worker.store.outbox import Lane, Standing
-from worker.sync import apply, deliver, gather, linking, receipts, streams
-from worker.sync.deliver import Desk, Job
+from worker.sync import apply, gather, linking, strangers
 from worker.sync.poll import poll
 
 if TYPE_CHECKING:
@@ -169,7 +167,7 @@ def opt_in(on: Applier, chosen: Chosen, *, reason: str, sleep: Callable[[float],
     pids = [one.prospect for one in chosen.people if one.prospect is not None]
     due, forgotten = linking.when_free(on, pids, lambda db: _lift(db, on, chosen, reason), sleep=sleep)
     _deliver(on, sorted({one.prospect for one in due if one.prospect is not None}))
-    _untick(on, [one.person for one in due if one.prospect is None and one.person is not None])
+    _deliver_alone(on, [one.person for one in due if one.prospect is None and one.person is not None])
     outcomes = [Outcome(one, unchanged=True) for one in chosen.people if one not in due]
     return Receipt([*outcomes, *_verified(on, due)], forgotten)
 
@@ -193,6 +191,8 @@ def _lift(db: sa.Connection, on: Applier, chosen: Chosen, reason: str) -> tuple[
     links.remember(db, written, now=on.now(), mapping_version=on.mapping.version)
     pids = [one.who.prospect for one in due if one.who.prospect is not None]
     outbox.open_changes(db, Kind.PROSPECT, pids, lane=Lane.EDIT, now=on.now())
+    alone_there = [one.who.person for one in due if one.who.prospect is None and one.who.person is not None]
+    outbox.open_changes(db, Kind.PERSON, alone_there, lane=Lane.EDIT, now=on.now())
     return [one.who for one in due], len(alone & latched)
 
 
@@ -259,30 +259,11 @@ def _deliver(on: Applier, prospect_ids: Sequence[int]) -> None:
                 break
 
 
-def _untick(on: Applier, crm_ids: Sequence[int]) -> None:
+def _deliver_alone(on: Applier, crm_ids: Sequence[int]) -> None:
     """Take No Email off people whom Outreach does not know."""
-    flag = on.mapping.field_of(Computed.OPTED_OUT)
-    with on.store.read() as db:
-        people = mirror.load(db, Kind.PERSON, crm_ids)
-    jobs = [
-        Job(crm, Write(crm, person.version or 0, {flag.crm: False}))
-        for crm, person in people.items()
-        if flag and consent.of_person(person, flag.crm) and on.permit.to(None, person, None).to_crm
-    ]
-    desk = Desk(on.remotes.crm, Kind.PERSON, on.mapping.reference, streams.columns(Kind.PERSON, on.mapping))
-    for start in range(0, len(jobs), outbox.BATCH):
-        told = deliver.carry_out(jobs[start : start + outbox.BATCH], desk)
-        with on.store.write() as db:
-            after = [receipts.updated(people[key], one) for key, one in told.items() if one.applied]
-            fresh = [one.fresh for one in told.values() if one.fresh]
-            mirror.save(db, Kind.PERSON, streams.all_seen([*after, *fresh], on.mapping))
-            liftings.settle(db, [(Source.PERSON.value, one.ref.id) for one in after])
-            why = plan.OPTED_IN
-            written = [
-                Written(Kind.PERSON, one.ref.id, one.ref.id, System.CRM, "update", {}, told[one.ref.id].fields, why)
-                for one in after
-            ]
-            links.remember(db, written, now=on.now(), mapping_version=on.mapping.version)
+    for _ in range(ROUNDS):
+        if not crm_ids or not strangers.apply_strangers(on, only=crm_ids).claimed:
+            break
 
 
 def _verified(on: Applier, people: Sequence[Someone]) -> list[Outcome]:
@@ -303,20 +284,22 @@ def _verified(on: Applier, people: Sequence[Someone]) -> list[Outcome]:
     with on.store.read() as db:
         told = {one.who: one for one in _dossiers(db, on, people)}
         changes = backlog.told(db, Kind.PROSPECT, pids)
+        alone = backlog.told(db, Kind.PERSON, [one.person for one in people if one.person is not None])
     outcomes = []
     for who in people:
         opt_out = plan.opt_out_of(batch.views[who.prospect], on.mapping) if who.prospect is not None else None
         shown = told[who].shown
         why = f"opted out again meanwhile: {opt_out.evidence}" if opt_out else None
         if shown and not opt_out:
-            why = _waits_for(*changes.get(who.prospect or 0, (Standing.DUE, None)))
+            found = alone.get(who.person or 0) if who.prospect is None else changes.get(who.prospect)
+            why = _waits_for(*(found or (Standing.DUE, None)))
         outcomes.append(Outcome(who, why=why))
     return outcomes
 
 
 def _waits_for(standing: Standing, error: str | None) -> str:
     if standing is Standing.KEPT:
-        return "held back by OUTBOOK_ONLY or OUTBOOK_WRITES; the next pass without them goes on"
+        return "held back by a pause, OUTBOOK_ONLY or OUTBOOK_WRITES; the next pass without them goes on"
     words = {Standing.HELD: "held", Standing.DEAD: "failed"}.get(standing)
     if words:
         return f"{words}: {error}" if error else words

@@ -1,18 +1,21 @@
-"""People whom somebody in the CRM wants in Outreach: looked up by every address first, linked if found, created if not."""
+"""People of the CRM alone: who is wanted in Outreach is looked up by every address, linked if found, created if not.
+
+Who was opted in again (`outbook opt-in`) and is not known to Outreach has No Email taken off here.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from worker.core import errors, transforms
+from worker.core import consent, errors, plan, transforms
 from worker.core.mapping import PERSON_ADDRESSES, Computed, Direction
 from worker.core.records import Kind, Link, System
 from worker.remote.workbooks import Write
-from worker.store import backlog, brakes, cursors, links, mirror, outbox
+from worker.store import backlog, brakes, cursors, liftings, links, mirror, outbox
 from worker.store.links import Written
 from worker.store.outbox import Lane, Standing
-from worker.sync import claims, deliver, fields, identify, notice, receipts, streams
+from worker.sync import claims, deliver, fields, identify, notice, paused, receipts, streams
 from worker.sync.brakes import NEW_PROSPECTS
 from worker.sync.deliver import Desk, Job
 from worker.sync.tally import Tally
@@ -26,6 +29,7 @@ if TYPE_CHECKING:
     from worker.core.records import Snapshot, Value
     from worker.store.outbox import Change
     from worker.sync.case import Applier
+    from worker.sync.deliver import Receipt
 
 CLAIM = 20
 """A create costs a request each: as many as fit well within a task's time."""
@@ -38,12 +42,15 @@ SOURCE = "workbooks"
 class _Case:
     """One person on the way to Outreach.
 
-    ``words`` say what keeps it from there, ``found`` who it is there already; ``waived``: nobody wishes it any more.
+    ``words`` say what keeps it from there, ``found`` who it is there already; ``waived``: nobody wishes it any more;
+    ``opted_in``: somebody lifted its No Email, which the CRM still shows; ``lapsed``: lifted once, and no longer so.
     """
 
     change: Change
     person: Snapshot | None
     opted_out: bool = False
+    opted_in: bool = False
+    lapsed: bool = False
     waived: bool = False
     words: str | None = None
     held: bool = False
@@ -66,6 +73,7 @@ def apply_strangers(on: Applier, *, only: Collection[int] | None = None) -> Tall
         if cursors.unprimed(db):
             return Tally()
         changes = outbox.claim(db, Kind.PERSON, now=on.now(), limit=CLAIM, only=only)
+        on = paused.heeding(db, on, Kind.PERSON)
         lacking = frozenset(row.key.partition(":")[2] for row in outbox.holds(db, fields.FIELD))
     if not changes:
         return Tally()
@@ -96,6 +104,7 @@ def _work(on: Applier, changes: Sequence[Change], lacking: frozenset[str]) -> Ta
 def _cases(db: sa.Connection, on: Applier, changes: Sequence[Change]) -> list[_Case]:
     ids = [change.ref.id for change in changes]
     people, linked = mirror.load(db, Kind.PERSON, ids), links.of_crm(db, Kind.PROSPECT, ids)
+    lifted = liftings.load(db, people=people)
     cases = []
     for change in changes:
         person = people.get(change.ref.id)
@@ -103,16 +112,20 @@ def _cases(db: sa.Connection, on: Applier, changes: Sequence[Change]) -> list[_C
         if person is None or person.deleted or change.ref.id in linked:
             cases.append(_Case(change, None))
             continue
-        if not streams.wishes_for_outreach(person, on.mapping):
-            cases.append(_Case(change, person, waived=True))
-            continue
-        case = _Case(change, person, kept=not on.permit.to(None, person, None).to_outreach)
+        case = _Case(change, person)
         addresses = transforms.addresses(person, PERSON_ADDRESSES)
         names = on.names.of(prospect=None, person=person.ref.id, addresses=addresses)
-        case.opted_out = streams.no_email(person, on.mapping) or bool(links.latched(db, names))
+        latched, ticked = bool(links.latched(db, names)), streams.no_email(person, on.mapping)
+        if (known := lifted.get((consent.Source.PERSON.value, person.ref.id))) and known.open:
+            case.opted_in, case.lapsed = ticked and not latched, latched or not ticked
+        case.opted_out = latched or (ticked and not case.opted_in)
+        cases.append(case)
+        if not streams.wishes_for_outreach(person, on.mapping):
+            case.waived = True
+            continue
+        case.kept = not on.permit.to(None, person, None).to_outreach
         if not addresses:
             case.words = "no e-mail address to look for, or to create a prospect with"
-        cases.append(case)
     return cases
 
 
@@ -213,21 +226,49 @@ def attributes(person: Snapshot, mapping: Mapping, *, opted_out: bool) -> dict[s
 
 
 def _tell(on: Applier, cases: Sequence[_Case], lacking: frozenset[str]) -> None:
-    """Write into the CRM why somebody cannot be brought to Outreach, where it does not say so already."""
-    line = on.mapping.field_of(Computed.ERROR)
-    if line is None or line.crm in lacking or not on.permit.to_crm:
-        return
-    jobs = [
-        Job(case.change.ref.id, Write(case.person.ref.id, case.person.version or 0, {line.crm: case.words}))
-        for case in cases
-        if case.person and (case.words or case.waived) and (case.person.fields.get(line.crm) or None) != case.words
-    ]
+    """Write into the CRM why somebody cannot be brought to Outreach, and take lifted No Emails off."""
+    jobs = {case.change.ref.id: job for case in cases if (job := _job(on, case, lacking)) is not None}
     columns = streams.columns(Kind.PERSON, on.mapping, lacking)
-    told = deliver.carry_out(jobs, Desk(on.remotes.crm, Kind.PERSON, on.mapping.reference, columns)) if jobs else {}
+    desk = Desk(on.remotes.crm, Kind.PERSON, on.mapping.reference, columns)
+    told = deliver.carry_out(list(jobs.values()), desk) if jobs else {}
+    for case in cases:
+        receipt = told.get(case.change.ref.id)
+        if case.opted_in and case.trouble is None and receipt is not None:
+            refused = "; ".join(f"{name}: {words}" for name, words in receipt.refused.items())
+            case.trouble = receipt.trouble or (errors.InvalidField(refused, field="") if refused else None)
     with on.store.write() as db:
         people = mirror.load(db, Kind.PERSON, told)
-        after = [receipts.updated(people[key], receipt) for key, receipt in told.items() if receipt.applied]
-        mirror.save(db, Kind.PERSON, streams.all_seen(after, on.mapping))
+        done = {key: receipts.updated(people[key], receipt) for key, receipt in told.items() if receipt.applied}
+        fresh = [receipt.fresh for receipt in told.values() if receipt.fresh]
+        mirror.save(db, Kind.PERSON, streams.all_seen([*done.values(), *fresh], on.mapping))
+        ours = [case for case in cases if case.opted_in and case.change.ref.id in done and case.trouble is None]
+        over = [*ours, *(case for case in cases if case.lapsed)]
+        liftings.settle(db, [(consent.Source.PERSON.value, case.change.ref.id) for case in over])
+        written = [_unticked(case.change.ref.id, told[case.change.ref.id]) for case in ours]
+        links.remember(db, written, now=on.now(), mapping_version=on.mapping.version)
+
+
+def _job(on: Applier, case: _Case, lacking: frozenset[str]) -> Job | None:
+    """Return what is to be written about somebody, None if that is nothing; where it may not be, the change is kept."""
+    line, flag = on.mapping.field_of(Computed.ERROR), on.mapping.field_of(Computed.OPTED_OUT)
+    person = case.person
+    told: dict[str, Value] = {}
+    if person is None:
+        return None
+    permit = on.permit.to(None, person, None)
+    if case.opted_in and flag and not case.found and not case.created:
+        told[flag.crm] = False
+    said = line is not None and line.crm not in lacking and (case.words or case.waived)
+    if line and said and (person.fields.get(line.crm) or None) != case.words:
+        told[line.crm] = case.words
+    if not permit.to_crm:
+        case.kept = case.kept or (case.opted_in and bool(told))
+        return None
+    return Job(case.change.ref.id, Write(person.ref.id, person.version or 0, told)) if told else None
+
+
+def _unticked(crm_id: int, receipt: Receipt) -> Written:
+    return Written(Kind.PERSON, crm_id, crm_id, System.CRM, "update", {}, receipt.fields, plan.OPTED_IN)
 
 
 def _receive(db: sa.Connection, on: Applier, cases: Sequence[_Case], tally: Tally) -> None:
@@ -241,6 +282,8 @@ def _receive(db: sa.Connection, on: Applier, cases: Sequence[_Case], tally: Tall
             outbox.open_changes(db, Kind.PROSPECT, [case.found], lane=Lane.EDIT, now=now)
         if case.trouble is not None:
             tally.new_failed += receipts.stays(db, on, case.change, case.trouble)
+        elif case.kept and case.opted_in:
+            outbox.release(db, [case.change], standing=Standing.KEPT)
         elif case.held and case.words:
             key = f"{receipts.AMBIGUOUS}:{case.change.ref}"
             outbox.hold(db, case.change, key=key, kind=receipts.AMBIGUOUS, words=case.words, now=now)
