@@ -189,10 +189,34 @@ class Outreach:
         ]
         return self._all(asked, frozenset(attributes), params)
 
+    def states_of(
+        self, prospect_ids: Sequence[int], *, attributes: Sequence[str], relations: Sequence[str]
+    ) -> list[records.Snapshot]:
+        """Return every state of some prospects."""
+        asked, found = outreach_json.shape(records.Kind.STATE, attributes, relations), []
+        for chunk in _chunks(sorted(set(prospect_ids)), IDS_A_CALL):
+            params = [*_sized(asked, 1000), ("filter[prospect][id]", ",".join(map(str, chunk)))]
+            found += self._all(asked, frozenset(attributes), params)
+        return found
+
+    def read(self, url: httpx.URL, link: str | None) -> base.Reply:
+        """Return the answer to a read; ``link`` is ``url`` where that was followed. Raises as ``page`` does, and Forbidden."""
+
+        def once() -> base.Reply:
+            reply = self._authorised(base.Ask("GET", url))
+            self._refuse_read(reply, link)
+            return reply
+
+        return self.client.patiently(once, repeatable=True)
+
     def mailboxes_of(self, user_id: int) -> list[int]:
         """Return the ids of a user's mailboxes that can send, lowest first."""
         wanted = [("page[size]", "1000"), ("fields[mailbox]", "sendDisabled"), ("filter[userId]", str(user_id))]
-        able = (row for row in self.rows("mailboxes", wanted) if (row.get("attributes") or {}).get("sendDisabled") is not True)
+        able = (
+            row
+            for row in self.rows("mailboxes", wanted)
+            if (row.get("attributes") or {}).get("sendDisabled") is not True
+        )
         return sorted(number for row in able if (number := base.whole(row.get("id"))) is not None)
 
     def ids_by_email(self, plural: str, singular: str, addresses: Sequence[str]) -> dict[str, int]:
@@ -218,7 +242,9 @@ class Outreach:
 
         return self.client.patiently(once, repeatable=True)
 
-    def command(self, method: str, path: str, data: Mapping[str, Any] | None = None, *, hide: Sequence[str] = ()) -> None:
+    def command(
+        self, method: str, path: str, data: Mapping[str, Any] | None = None, *, hide: Sequence[str] = ()
+    ) -> None:
         """Send once what is no record of ours; raises InvalidField in the vendor's words, without what is in ``hide``."""
         body = base.as_json({"data": data}) if data is not None else None
         ask = base.Ask(method, self.client.url(f"/api/v2/{path}"), body=body, hide=tuple(hide))
@@ -339,7 +365,7 @@ class Outreach:
         words = outreach_json.complaint(reply).words
         self.client.refuse_trouble(reply, words)
         if reply.status == httpx.codes.FORBIDDEN:
-            raise self._revoked(f"Outreach forbids it: {words}")
+            raise errors.Forbidden(base.say(f"Outreach forbids it: {words}"), system=self.client.system)
         return words
 
     def _revoked(self, words: str) -> errors.AuthRevoked:
