@@ -13,7 +13,7 @@ import sqlalchemy.exc
 import typer
 
 from worker import bootstrap, config, embedded, telemetry
-from worker.cli import database, demo, held, link, mapping, opt_in, processes, resync, sim, status, sync, web
+from worker.cli import database, demo, held, link, mapping, opt_in, pause, processes, resync, sim, status, sync, web
 from worker.core import errors, mapping_file
 
 if TYPE_CHECKING:
@@ -45,6 +45,8 @@ def _root(
 
 app.command("sync")(sync.sync)
 app.command("resync")(resync.resync)
+app.command("pause")(pause.pause)
+app.command("resume")(pause.resume)
 app.command("status")(status.status)
 app.command("up")(processes.up)
 app.command("worker")(processes.worker)

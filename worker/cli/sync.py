@@ -59,9 +59,9 @@ def sync(
             selection=None if selection.empty else selection,
             on_poll=progress.polled,
             on_apply=progress.applied,
-            flush=runtime.flush,
             on_sweep=progress.swept,
             lane=bootstrap.lane,
+            flush=runtime.flush,
             stopping=stopper.wanted,
         )
         try:
@@ -75,7 +75,13 @@ def sync(
     else:
         say_report(report)
     unknown = report.chosen.unknown if report.chosen else ()
-    told = [*(f"{one}: not known here, even after polling" for one in unknown), *report.troubles, *report.waiting]
+    paused = [str(one) for one in report.paused]
+    told = [
+        *paused,
+        *(f"{one}: not known here, even after polling" for one in unknown),
+        *report.troubles,
+        *report.waiting,
+    ]
     for line in told[:SHOWN]:
         sys.stderr.write(f"outbook: {line}\n")
     if len(told) > SHOWN:

@@ -98,21 +98,22 @@ def open_everyone_in(db: sa.Connection, relation: str, ids: Sequence[int], *, no
             MIRROR.c.deleted == sa.false(),
             MIRROR.c.prospect_id.is_not(None),
         )
-        touched += _insert_select(db, people.distinct())
+        touched += open_rows(db, people.distinct())
     return touched
 
 
 def open_all(db: sa.Connection, kind: Kind, *, now: datetime) -> int:
     """Open a row for every living record of a kind, behind single edits."""
-    query = _columns(kind, MIRROR.c.id, now).where(MIRROR.c.kind == kind, MIRROR.c.deleted == sa.false())
-    return _insert_select(db, query)
+    query = rows_for(kind, MIRROR.c.id, now).where(MIRROR.c.kind == kind, MIRROR.c.deleted == sa.false())
+    return open_rows(db, query)
 
 
 def _everyone(now: datetime) -> sa.Select[Any]:
-    return _columns(Kind.PROSPECT, MIRROR.c.prospect_id, now)
+    return rows_for(Kind.PROSPECT, MIRROR.c.prospect_id, now)
 
 
-def _columns(kind: Kind, record_id: sa.ColumnElement[Any], now: datetime) -> sa.Select[Any]:
+def rows_for(kind: Kind, record_id: sa.ColumnElement[Any], now: datetime) -> sa.Select[Any]:
+    """Return a query of fresh rows, behind single edits, for the records that a column names."""
     blank = _fresh(kind, 0, Lane.BULK, now)
     told = [
         record_id.label(name) if name == "record_id" else sa.literal(value, CHANGE.c[name].type).label(name)
@@ -121,7 +122,8 @@ def _columns(kind: Kind, record_id: sa.ColumnElement[Any], now: datetime) -> sa.
     return sa.select(*told)
 
 
-def _insert_select(db: sa.Connection, query: sa.Select[Any]) -> int:
+def open_rows(db: sa.Connection, query: sa.Select[Any]) -> int:
+    """Open the rows of a query in one statement; return how many records that is."""
     names = list(_fresh(Kind.PROSPECT, 0, Lane.BULK, None))
     # Without the option SQLAlchemy does not ask Postgres how many rows an INSERT wrote.
     statement = _opening(db, sa.insert(CHANGE).from_select(names, query)).execution_options(preserve_rowcount=True)

@@ -55,6 +55,7 @@ def apply_people(on: Applier, *, lanes: Sequence[Lane] = tuple(Lane), only: Coll
         primed = not cursors.unprimed(db)
         wanted = lanes if primed else [lane for lane in lanes if lane is Lane.OPT_OUT]
         changes = outbox.claim(db, Kind.PROSPECT, now=on.now(), lanes=wanted, only=only)
+        on = paused.heeding(db, on, Kind.PROSPECT)
         held = [row.key.split(":", 1) for kind in (fields.FIELD, fields.LABEL) for row in outbox.holds(db, kind)]
     if not changes:
         unread = in_force.waiting(db, on.mapping) if changes else frozenset()

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from worker.core import consent, states, tasks, transforms
 from worker.core.mapping import PERSON_ADDRESSES, Computed
 from worker.core.records import Kind
-from worker.store import liftings, links, mirror, outbox
+from worker.store import bulk, liftings, links, mirror, outbox
 from worker.store.outbox import Lane
 from worker.sync import streams
 
@@ -71,6 +71,15 @@ def keep(
     else:
         queued = _crm_tasks(db, moved, mapping=mapping, now=now)
     return Told(len(moved), queued, late)
+
+
+def pour(db: sa.Connection, found: Sequence[Snapshot], *, mapping: Mapping, now: datetime) -> int:
+    """Store sequence states that the mirror does not hold and that tell no opt-out; the same as ``keep``, but quickly.
+
+    Return how many changes that opened. They stand behind single edits.
+    """
+    bulk.add_states(db, streams.all_seen(found, mapping))
+    return bulk.open_owners(db, [one.ref.id for one in found], now=now)
 
 
 def _prospects(db: sa.Connection, moved: Sequence[Moved], *, names: Names, now: datetime) -> int:

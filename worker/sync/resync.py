@@ -8,8 +8,11 @@ from typing import TYPE_CHECKING, Any
 from worker.core import transforms
 from worker.core.records import Kind
 from worker.store import reopening, selection
+from worker.store.database import chunks
 from worker.store.links import Name
 from worker.store.selection import Chosen, Selection
+from worker.sync import apply, skips, strangers
+from worker.sync.tally import Tally
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -19,6 +22,7 @@ if TYPE_CHECKING:
 
     from worker.store.database import Store
     from worker.store.links import Names
+    from worker.sync.case import Applier
 
 HELD, UNKNOWN, FORGOTTEN, EXCLUDED = "held", "unknown", "forgotten", "excluded"
 _WORDS = {
@@ -140,3 +144,20 @@ def _name(text: str, names: Names) -> Name | None:
         return names.of(prospect=None, person=None, addresses=[address])[0]
     kind, _, number = text.partition(":")
     return Name(kind, number) if kind in {"prospect", "person"} else None
+
+
+def claim(on: Applier, chosen: Chosen | None) -> Tally:
+    """Apply a batch of each kind; of the chosen one of each portion that fits a statement."""
+    if chosen is None:
+        told = apply.apply_people(on)
+        told.add(strangers.apply_strangers(on))
+        told.add(skips.apply_tasks(on))
+        return told
+    told = Tally()
+    for part in chunks(chosen.prospects):
+        told.add(apply.apply_people(on, only=part))
+    for part in chunks(chosen.people):
+        told.add(strangers.apply_strangers(on, only=part))
+    for part in chunks(chosen.tasks):
+        told.add(skips.apply_tasks(on, only=part))
+    return told

@@ -12,10 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 from worker.core import errors, plan, wishes
 from worker.core.records import Kind, System
-from worker.store import backlog, cursors, links, mappings, mirror, outbox, runs
-from worker.store.database import chunks
+from worker.store import backlog, cursors, links, mappings, mirror, outbox, pauses, runs
 from worker.store.selection import Chosen
-from worker.sync import apply, brakes, breakers, fields, finished, gather, in_force, resync, skips, strangers
+from worker.sync import brakes, breakers, fields, finished, gather, in_force, resync, skips
 from worker.sync.poll import poll
 from worker.sync.second_net import cast
 from worker.sync.tally import Tally
@@ -26,6 +25,7 @@ if TYPE_CHECKING:
 
     import sqlalchemy as sa
 
+    from worker.store.pauses import Paused
     from worker.store.selection import Selection
     from worker.sync.case import Applier
     from worker.sync.poll import Polled
@@ -60,9 +60,10 @@ class Report:
     troubles: list[str] = field(default_factory=list)
     waiting: list[str] = field(default_factory=list)
     chosen: Chosen | None = None
+    paused: tuple[Paused, ...] = ()
     halt: errors.Halt | None = None
-    swept: dict[str, dict[str, int]] = field(default_factory=dict)
     would_write: list[dict[str, Any]] | None = None
+    swept: dict[str, dict[str, int]] = field(default_factory=dict)
 
     @property
     def converged(self) -> bool:
@@ -87,7 +88,7 @@ class Report:
             "held_back_opt_outs": counts.kept_opt_outs,
             "excluded": self.excluded,
             "overwritten": tally.overwritten,
-            "paused": False,
+            "paused": bool(self.paused),
             "crm": {
                 "created": tally.created,
                 "updated": tally.updated,
@@ -104,12 +105,14 @@ class Report:
             },
             "calls": {system.value if system is System.OUTREACH else "workbooks": 0 for system in System} | self.calls,
         }
+        if self.paused:
+            told["paused_scopes"] = [one.scope for one in self.paused]
         if self.chosen is not None:
             told |= {"chosen": len(self.chosen), "unknown": len(self.chosen.unknown)}
         if self.troubles:
+            told["troubles"] = self.troubles
         if self.swept:
             told["swept"] = self.swept
-            told["troubles"] = self.troubles
         if self.would_write is not None:
             told["plan"] = self.would_write
         return told
@@ -117,7 +120,7 @@ class Report:
 
 @dataclass(frozen=True, slots=True)
 class Pass:
-    """How a pass runs: the clock, patience, and who is told of progress, and for a dry run who looks instead of ``look``.
+    """How a pass runs: the clock, patience, who is told of progress, and for a dry run who looks instead of ``look``.
 
     With a ``selection`` everything is polled, but only the chosen are applied, each looked at anew whatever became of it.
     The rest stays queued for the next pass or the workers, and counts nowhere in this one's report: not in ``held_back``,
@@ -132,9 +135,9 @@ class Pass:
     full: bool = False
     selection: Selection | None = None
     on_poll: Callable[[Kind, Polled], None] = lambda _kind, _polled: None
+    on_apply: Callable[[Tally, int], None] = lambda _tally, _left: None
     on_sweep: Callable[[str, int], None] = lambda _kind, _read: None
     lane: Callable[[str], AbstractContextManager[None]] = lambda _lane: nullcontext()
-    on_apply: Callable[[Tally, int], None] = lambda _tally, _left: None
     flush: Callable[[], None] = lambda: None
     stopping: Callable[[], bool] = lambda: False
     look: Callable[[Applier], list[dict[str, Any]]] | None = None
@@ -168,6 +171,7 @@ def run(this: Pass) -> Report:
         report.seconds = (on.now() - report.began_at).total_seconds()
         with on.store.write() as db:
             report.counts = _counts(db, this, report)
+            report.paused = tuple(pauses.standing(db))
             report.excluded = links.excluded(db)
             report.waiting = _waiting(db)
             runs.end(db, report.run_id, on.now(), report.as_json())
@@ -200,11 +204,11 @@ def _settle(this: Pass, report: Report, *, planned: Applier) -> None:
     patience = this.wait_s
     for number in range(ROUNDS):
         patience = _poll(this, report, kinds, first=number == 0, patience=patience)
+        if number == 0:
+            cast(this, report, heed=lambda: _heed(this))
         if this.full and number == 0:
             finished.look_for_done(on)
         if this.selection is not None:
-        if number == 0:
-            cast(this, report, heed=lambda: _heed(this))
             _choose(this, report, this.selection)
         with on.store.read() as db:
             report.queued += _counts(db, this, report).due
@@ -302,7 +306,7 @@ def _apply(this: Pass, report: Report, patience: float) -> tuple[set[System], fl
     on, wrote, busy_s = this.on, set(), 0.0
     while True:
         _heed(this)
-        told = _claim(on, report.chosen)
+        told = resync.claim(on, report.chosen)
         report.tally.add(told)
         wrote |= {System.CRM} if told.wrote_crm else set()
         wrote |= {System.OUTREACH} if told.wrote_outreach else set()
@@ -325,23 +329,6 @@ def _apply(this: Pass, report: Report, patience: float) -> tuple[set[System], fl
             return wrote, patience
         patience -= wait
         this.sleep(wait)
-
-
-def _claim(on: Applier, chosen: Chosen | None) -> Tally:
-    """Apply a batch of each kind; of the chosen one of each portion that fits a statement."""
-    if chosen is None:
-        told = apply.apply_people(on)
-        told.add(strangers.apply_strangers(on))
-        told.add(skips.apply_tasks(on))
-        return told
-    told = Tally()
-    for part in chunks(chosen.prospects):
-        told.add(apply.apply_people(on, only=part))
-    for part in chunks(chosen.people):
-        told.add(strangers.apply_strangers(on, only=part))
-    for part in chunks(chosen.tasks):
-        told.add(skips.apply_tasks(on, only=part))
-    return told
 
 
 def look(on: Applier, chosen: Chosen | None = None) -> list[dict[str, Any]]:

@@ -93,6 +93,8 @@ def _print(snapshot: Snapshot, told: dict[str, Value]) -> str:
 
 
 def _normal_attribute(name: str, value: Value) -> Value:
+    if name.endswith("At"):
+        return value or None  # a time, which has one spelling; there are millions of them
     if name == "emails" and isinstance(value, list):
         return [transforms.normal(Compare.EMAIL, item) for item in value]  # type: ignore[misc]
     if name in _PHONES and isinstance(value, list):
