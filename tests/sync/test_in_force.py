@@ -127,6 +127,19 @@ def test_a_column_only_is_no_reason_to_read_prospects(paired: Scene) -> None:
     assert reads_of(paired.wire.calls, "people")
 
 
+def test_reading_more_of_everybody_is_nobody_s_edit(paired: Scene) -> None:
+    """Whom the reading only shows more of stands behind single edits; who was edited meanwhile does not."""
+    paired.prospect(6, 1, nickname="Bo")
+    assert paired.sync().converged
+    put(paired, NICKNAME)
+    paired.apply()
+    paired.edit_outreach(op="set", type="prospect", id=6, attributes={"title": "Chief"})
+    paired.poll(Kind.PROSPECT)
+    with paired.store.read() as db:
+        found = {row.record_id: row.lane for row in db.execute(CHANGE.select())}
+    assert found == {5: Lane.BULK, 6: Lane.EDIT}
+
+
 def test_a_reader_with_the_old_columns_cannot_do_the_reading(paired: Scene) -> None:
     """A process that has not taken the new mapping up yet is turned away before it moves the stream."""
     old = paired.applier()

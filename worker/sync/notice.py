@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from worker.core import consent, states, tasks, transforms
 from worker.core.mapping import PERSON_ADDRESSES, Computed
 from worker.core.records import Kind
-from worker.store import bulk, liftings, links, mirror, outbox
+from worker.store import bulk, liftings, links, mappings, mirror, outbox
 from worker.store.outbox import Lane
 from worker.sync import streams
 
@@ -98,9 +98,24 @@ def _prospects(db: sa.Connection, moved: Sequence[Moved], *, names: Names, now: 
         if not before:
             urgent.add(record_id)
     links.latch(db, latches, now)
-    calm = {one.after.ref.id for one in moved} - urgent
+    wider = _wider(db, Kind.PROSPECT, moved)
+    calm = {one.after.ref.id for one in moved} - urgent - wider
     outbox.open_changes(db, Kind.PROSPECT, urgent, lane=Lane.OPT_OUT, now=now)
-    return len(urgent) + outbox.open_changes(db, Kind.PROSPECT, calm, lane=Lane.EDIT, now=now)
+    outbox.open_changes(db, Kind.PROSPECT, wider - urgent, lane=Lane.BULK, now=now)
+    return len(urgent | wider) + outbox.open_changes(db, Kind.PROSPECT, calm, lane=Lane.EDIT, now=now)
+
+
+def _wider(db: sa.Connection, kind: Kind, moved: Sequence[Moved]) -> set[int]:
+    """Return the records that differ only in what a new mapping reads for the first time: nobody has edited them."""
+    names = mappings.unread(db).get(kind, frozenset())
+    return {
+        one.after.ref.id
+        for one in moved
+        if names
+        and one.before is not None
+        and one.before.deleted == one.after.deleted
+        and all(one.before.fields.get(name) == value for name, value in one.after.fields.items() if name not in names)
+    }
 
 
 def _states(
@@ -195,9 +210,12 @@ def _people(db: sa.Connection, moved: Sequence[Moved], *, mapping: Mapping, name
     links.latch(db, latches, now)
     wishing = [one.after.ref.id for crm_id, one in by_id.items() if crm_id not in linked and _wishes(one, mapping)]
     outbox.open_changes(db, Kind.PERSON, wishing, lane=Lane.EDIT, now=now)
+    wider = _wider(db, Kind.PERSON, moved)
+    later = {link.outreach_id for crm_id, link in linked.items() if crm_id in wider} - urgent
     calm = {link.outreach_id for link in linked.values()} | _strangers(db, by_id, set(linked))
     outbox.open_changes(db, Kind.PROSPECT, urgent, lane=Lane.OPT_OUT, now=now)
-    return len(urgent) + outbox.open_changes(db, Kind.PROSPECT, calm - urgent, lane=Lane.EDIT, now=now)
+    outbox.open_changes(db, Kind.PROSPECT, later, lane=Lane.BULK, now=now)
+    return len(urgent | later) + outbox.open_changes(db, Kind.PROSPECT, calm - urgent - later, lane=Lane.EDIT, now=now)
 
 
 def _no_email(person: Snapshot, mapping: Mapping) -> list[Sign]:
