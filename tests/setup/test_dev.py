@@ -74,7 +74,7 @@ def log(place: Path) -> list[str]:
 def test_a_fresh_checkout_is_set_up_once(checkout: Path) -> None:
     """The first verb installs the packages and the command, the second nothing; arguments reach what is run."""
     first = dev(checkout, "test", "-k", "two words")
-    assert (first.returncode, first.stdout) == (0, "-m pytest -k two words\n")
+    assert (first.returncode, first.stdout) == (0, "-m pytest -n 3 --dist worksteal -k two words\n")
     assert "Setting up .venv" in first.stderr
     second = dev(checkout, "demo", "--once")
     assert (second.returncode, second.stdout, second.stderr) == (0, "outbook demo --once\n", "")
