@@ -99,9 +99,11 @@ def test_a_scope_that_is_none_is_refused(stage: Stage) -> None:
 def test_a_store_that_was_never_let_write_says_what_to_do(stage: Stage) -> None:
     """First opened with real hosts: a pass polls, writes nothing and names the two commands; `resume` lets it go live."""
     stage.enrolled("ada@example.com")
-    del stage.environ["OUTBOOK_ALLOW_INSECURE_HOSTS"]
+    near = dict(stage.environ)
+    for name in ("OUTBOOK_ALLOW_INSECURE_HOSTS", "OUTBOOK_OUTREACH__BASE_URL", "OUTBOOK_WORKBOOKS__BASE_URL"):
+        del stage.environ[name]
     assert stage.outbook("held", "list").code == 0
-    stage.environ["OUTBOOK_ALLOW_INSECURE_HOSTS"] = "1"
+    stage.environ = near
     told = stage.sync()
     assert (told.report["paused"], told.report["held_back"]) == (True, 1)
     assert "not live yet: outbook plan, then outbook resume" in told.err
