@@ -18,7 +18,6 @@ from rich.table import Table
 from worker import bootstrap, config
 from worker.cli.show import local, span
 from worker.config import Settings
-from worker.core import mapping_file
 from worker.core.outlook import Lag, Nets, Outlook, Spent, as_json
 from worker.store.database import Store
 from worker.sync import outlook as drawing
@@ -53,13 +52,8 @@ def status(
 
 
 def look(settings: Settings, store: Store) -> Outlook:
-    """Return how everything stands, the mapping's file included, whether it can be read or not."""
-    mapping, problem = None, None
-    try:
-        mapping = bootstrap.read_mapping(settings.mapping)
-    except mapping_file.MappingInvalid as invalid:
-        problem = f"{len(invalid.problems)} problems, first {str(invalid).splitlines()[0]}"
-    return drawing.look(store, drawing.terms(settings, mapping, problem), bootstrap.now())
+    """Return how everything stands."""
+    return drawing.look(store, drawing.terms(settings, store), bootstrap.now())
 
 
 def drawn(outlook: Outlook) -> Group:
@@ -148,7 +142,7 @@ def _budget(outlook: Outlook) -> Iterator[str]:
 
 def _spent(spent: Spent) -> str:
     hour = f"{spent.hour_used} calls this hour" + (f" of {spent.hour_limit}" if spent.hour_limit is not None else "")
-    year = f"{spent.year_used} this year" + (f" of {spent.year_limit}" if spent.year_limit is not None else "")
+    year = f"{spent.year_used} within a year" + (f" of {spent.year_limit}" if spent.year_limit is not None else "")
     pace = spent.a_year_at_this_pace
     ahead = "pace not known before a day has passed" if pace is None else f"{pace} a year at this pace"
     end = f", used up on {spent.runs_out_on}" if spent.runs_out_on else ""
@@ -160,11 +154,13 @@ def _mapping(outlook: Outlook) -> Iterator[str]:
     since = f" since {local(mapping.applied_at)}" if mapping.applied_at else ""
     yield f"in force: {mapping.version[:VERSION]}{since}" if mapping.version else "none in force yet"
     if mapping.problem:
-        yield f"the file cannot be used: {mapping.problem}"
+        yield f"the file cannot be used, {mapping.path}:{mapping.problem}"
     elif mapping.differs and mapping.file:
-        yield f"the file is another one: {mapping.file[:VERSION]}"
+        yield f"the file is another one: {mapping.file[:VERSION]} ({mapping.path})"
     elif mapping.version:
         yield "the file is the same"
+    if mapping.unread:
+        yield f"read whole for it before everything is written: {', '.join(mapping.unread)}"
 
 
 def _keys_ok(outlook: Outlook) -> bool:

@@ -27,7 +27,7 @@ def _safety(outlook: Outlook) -> Iterator[Advice]:
     if safe.opt_outs.failed:
         yield Advice(f"{safe.opt_outs.failed} opt-outs could not be delivered", "outbook failures list")
     if outlook.mapping.problem:
-        yield Advice("the mapping's file cannot be used", "outbook mapping check")
+        yield Advice("the mapping's file cannot be used", f"outbook mapping check {outlook.mapping.path}")
     for pause in safe.pauses:
         scope = "" if pause.scope == EVERYTHING else f" {pause.scope}"
         yield Advice(f"paused: {pause.scope}", f"outbook resume{scope}")
@@ -68,4 +68,4 @@ def _upkeep(outlook: Outlook) -> Iterator[Advice]:
     if not budget.ok:
         yield Advice("the calls will not last", "outbook doctor")
     if outlook.mapping.differs:
-        yield Advice("the mapping's file is not the one in force", "outbook mapping apply")
+        yield Advice("the mapping's file is not what is in force", f"outbook plan --mapping {outlook.mapping.path}")

@@ -162,13 +162,15 @@ class Budget:
 
 @dataclass(frozen=True, slots=True)
 class InForce:
-    """The mapping that writes go by, and the file's; ``problem`` is why the file cannot be used."""
+    """The mapping that writes go by, and its file. ``problem``: why the file cannot be used; ``unread``: streams read first."""
 
     version: str | None
     applied_at: datetime | None
+    path: str
     file: str | None
     differs: bool
     problem: str | None
+    unread: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)

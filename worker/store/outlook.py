@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
 
 import msgspec
 import sqlalchemy as sa
@@ -14,13 +13,11 @@ from worker.core.records import Kind, System
 from worker.store.budget import CALL, HOUR, YEAR
 from worker.store.links import EXCLUSION, HISTORY, LATCH, LINK
 from worker.store.outbox import CHANGE, HOLD, Lane, Standing
-from worker.store.tables import MappingRow, PauseRow, RoundRow, TokenRow, WebhookRow
+from worker.store.tables import RoundRow, TokenRow, WebhookRow
 
-PAUSE: sa.Table = PauseRow.__table__  # type: ignore[attr-defined]
 ROUND: sa.Table = RoundRow.__table__  # type: ignore[attr-defined]
 TOKEN: sa.Table = TokenRow.__table__  # type: ignore[attr-defined]
 WEBHOOK: sa.Table = WebhookRow.__table__  # type: ignore[attr-defined]
-MAPPING: sa.Table = MappingRow.__table__  # type: ignore[attr-defined]
 
 SAMPLE = 20_000
 """Writes that a percentile is made of at most: the newest ones."""
@@ -59,11 +56,6 @@ def opted_out_since(db: sa.Connection, since: datetime) -> int:
     query = sa.select(sa.func.count()).select_from(LATCH).where(LATCH.c.since >= since)
     told = [db.execute(query.where(LATCH.c.key_kind == kind)).scalar_one() for kind in ("prospect", "person")]
     return int(max(told))
-
-
-def pauses(db: sa.Connection) -> list[Any]:
-    """Return what somebody has paused, oldest first."""
-    return list(db.execute(sa.select(PAUSE).order_by(PAUSE.c.since, PAUSE.c.scope)))
 
 
 def lags(db: sa.Connection, system: System, since: datetime) -> list[float]:
@@ -136,12 +128,6 @@ def calls(db: sa.Connection, now: datetime) -> dict[System, Calls]:
     )
     rows = db.execute(query.where(CALL.c.hour >= hour - YEAR + HOUR).group_by(CALL.c.system))
     return {System(row.system): Calls(row.in_hour, row.in_year, row.in_week, row.first) for row in rows}
-
-
-def newest_mapping(db: sa.Connection) -> tuple[str, datetime | None] | None:
-    """Return the version of the mapping that was put in force last, and when; None if none ever was."""
-    row = db.execute(sa.select(MAPPING.c.version, MAPPING.c.applied_at).order_by(MAPPING.c.applied_at.desc())).first()
-    return (row.version, row.applied_at) if row else None
 
 
 def renewed_at(db: sa.Connection, system: System) -> datetime | None:

@@ -30,20 +30,20 @@ from worker.core.outlook import (
     Stuck,
 )
 from worker.core.records import Kind, System
-from worker.store import cursors, links, meta, mirror, runs, sights
+from worker.store import cursors, links, mappings, meta, mirror, runs, sights
 from worker.store import outlook as counts
+from worker.store import pauses as pausing
 from worker.store.outbox import Lane, Standing
-from worker.sync import brakes
-from worker.sync.run import MAPPING
+from worker.sync import brakes, in_force
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping as Dict
+    from collections.abc import Sequence
     from datetime import date, datetime
 
     import sqlalchemy as sa
 
     from worker.config import Settings
-    from worker.core.mapping import Mapping
+    from worker.core.yaml_tree import Problem
     from worker.store.database import Store
 
 DAY, WEEK, YEAR = timedelta(days=1), timedelta(days=7), timedelta(days=365)
@@ -59,7 +59,9 @@ Standings = dict[tuple[Standing, bool, Lane], int]
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """What the settings and the mapping's file say. ``problem`` is why the file cannot be read; ``no_email`` a CRM field."""
+    """What the settings and the mapping say; ``no_email`` is the CRM field that shows an opt-out."""
+
+    mapping: InForce
 
     hourly: int | None = None
     yearly: int | None = None
@@ -67,23 +69,31 @@ class Terms:
     writes: bool = True
     pilot: bool = False
     key_expires: date | None = None
-    file: str | None = None
-    problem: str | None = None
     no_email: str | None = None
 
 
-def terms(settings: Settings, mapping: Mapping | None, problem: str | None = None) -> Terms:
-    """Return the terms under which this process works; ``mapping`` is that of the file, None if it cannot be read."""
+def terms(settings: Settings, store: Store) -> Terms:
+    """Return the terms under which this process works. Two mappings are read for it: do so once a minute, not more."""
+    told = in_force.standing(store, settings.mapping)
+    with store.read() as db:
+        mapping = in_force.readable(mappings.in_force(db))
     flag = mapping.field_of(Computed.OPTED_OUT) if mapping else None
     return Terms(
+        mapping=InForce(
+            version=told.version,
+            applied_at=told.applied_at,
+            path=str(told.path),
+            file=told.file_version,
+            differs=told.differs and not told.problems,
+            problem=_problem(told.problems),
+            unread=tuple(sorted(told.unread)),
+        ),
         hourly=settings.outreach.hourly_calls,
         yearly=settings.outreach.yearly_calls,
         poll_s=settings.poll_seconds,
         writes=settings.writes == "all",
         pilot=settings.only is not None,
         key_expires=settings.workbooks.api_key_expires,
-        file=mapping.version if mapping else None,
-        problem=problem,
         no_email=flag.crm if flag else None,
     )
 
@@ -99,7 +109,7 @@ def look(store: Store, told: Terms, now: datetime) -> Outlook:
             fresh=_fresh(db, told, now),
             stuck=_stuck(db, standings, linked),
             budget=_budget(db, told, now),
-            mapping=_mapping(db, told),
+            mapping=told.mapping,
             credentials=_credentials(db, told, now),
             nets=_nets(db, now),
             next=(),
@@ -107,16 +117,23 @@ def look(store: Store, told: Terms, now: datetime) -> Outlook:
     return replace(drawn, next=advice(drawn))
 
 
+def _problem(problems: Sequence[Problem]) -> str | None:
+    if not problems:
+        return None
+    first, more = problems[0], len(problems) - 1
+    return f"{first.line}:{first.column}: {first.words}" + (f", and {more} more" if more else "")
+
+
 def _count(standings: Standings, *wanted: Standing, lane: Lane | None = None) -> int:
     return sum(n for (standing, _, its), n in standings.items() if standing in wanted and lane in {None, its})
 
 
 def _safe(db: sa.Connection, told: Terms, standings: Standings, linked: int, now: datetime) -> Safe:
-    pauses = tuple(Pause(row.scope, row.since, row.words) for row in counts.pauses(db))
+    paused = tuple(Pause(row.scope, row.since, row.words) for row in pausing.standing(db))
     opt_outs = _opt_outs(db, told, standings, linked, now)
     kept = _count(standings, Standing.KEPT)
     because = [
-        *(f"paused: {one.scope}" for one in pauses),
+        *(f"paused: {one.scope}" for one in paused),
         *(["OUTBOOK_WRITES"] if not told.writes else []),
         *(["OUTBOOK_ONLY"] if told.pilot else []),
     ]
@@ -124,7 +141,7 @@ def _safe(db: sa.Connection, told: Terms, standings: Standings, linked: int, now
         kept, _count(standings, Standing.KEPT, lane=Lane.OPT_OUT), tuple((because or ["--direction"]) if kept else [])
     )
     late = opt_outs.oldest_at is not None and now - opt_outs.oldest_at > OPT_OUT_PATIENCE
-    return Safe(not (late or opt_outs.failed or opt_outs.alarm), opt_outs, kept_back, pauses)
+    return Safe(not (late or opt_outs.failed or opt_outs.alarm), opt_outs, kept_back, paused)
 
 
 def _opt_outs(db: sa.Connection, told: Terms, standings: Standings, linked: int, now: datetime) -> OptOuts:
@@ -249,13 +266,6 @@ def _spent(made: counts.Calls, hourly: int | None, yearly: int | None, now: date
     )
 
 
-def _mapping(db: sa.Connection, told: Terms) -> InForce:
-    version, newest = meta.get(db, MAPPING), counts.newest_mapping(db)
-    applied_at = newest[1] if newest and newest[0] == version else None
-    differs = version is not None and told.file is not None and told.file != version
-    return InForce(version, applied_at, told.file, differs, told.problem)
-
-
 def _credentials(db: sa.Connection, told: Terms, now: datetime) -> Credentials:
     token = counts.renewed_at(db, System.OUTREACH)
     days = (token + REFRESH_LASTS - now) / DAY if token else None
@@ -271,12 +281,11 @@ def _nets(db: sa.Connection, now: datetime) -> Nets:
     seen: dict[str, int] = {}
     for (_, channel), records in sights.told(db, now - WEEK).items():
         seen[channel] = seen.get(channel, 0) + records
-    caught: Dict[str, int] = seen
     return Nets(
         rounds=tuple(counts.rounds(db)),
         webhooks=counts.webhooks(db),
         seen=seen,
-        caught_only_by_sweep=caught.get(sights.Channel.SWEEP, 0),
+        caught_only_by_sweep=seen.get(sights.Channel.SWEEP, 0),
     )
 
 
