@@ -159,6 +159,7 @@ def _opening(db: sa.Connection, plain: Any) -> Any:  # noqa: ANN401 - an insert 
             "lane": sa.case((new.lane < CHANGE.c.lane, new.lane), else_=CHANGE.c.lane),
             "state": Standing.DUE.value,
             "attempts": sa.case((waiting, 0), else_=CHANGE.c.attempts),
+            "failed_at": None,
             "opened_at": sa.case((waiting, new.opened_at), else_=CHANGE.c.opened_at),
             "next_at": sa.case((CHANGE.c.next_at < new.next_at, CHANGE.c.next_at), else_=new.next_at),
         },
@@ -309,11 +310,12 @@ def release(db: sa.Connection, changes: Sequence[Change], *, standing: Standing 
         db.execute(sa.update(CHANGE).where(_ours(changes)).values(lease_until=None, state=state))
 
 
-def bury(db: sa.Connection, change: Change, error: str) -> bool:
+def bury(db: sa.Connection, change: Change, error: str, now: datetime) -> bool:
     """Make it a dead letter, unless an edit has reached it meanwhile; return whether it is one now."""
     dead = sa.update(CHANGE).where(_mine(change), CHANGE.c.generation == change.generation)
     values = {**_BLANK, "error": error, "hold_key": None}
-    died = bool(db.execute(dead.values(**values, state=Standing.DEAD.value, attempts=change.attempts + 1)).rowcount)
+    death = {"state": Standing.DEAD.value, "attempts": change.attempts + 1, "failed_at": now}
+    died = bool(db.execute(dead.values(**values, **death)).rowcount)
     if not died:
         db.execute(sa.update(CHANGE).where(_mine(change)).values(**values))
     if change.hold_key:
