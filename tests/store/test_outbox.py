@@ -137,7 +137,7 @@ def test_a_dead_letter_waits_until_an_edit(store: database.Store) -> None:
     opened(store, 5)
     (change,) = claimed(store)
     with store.write() as db:
-        assert outbox.bury(db, change, "unmapped state 'odd'")
+        assert outbox.bury(db, change, "unmapped state 'odd'", NOW)
     assert claimed(store, at=99999) == []
     row = rows(store)[5]
     assert (row.state, row.error, row.attempts) == (Standing.DEAD, "unmapped state 'odd'", 1)
@@ -152,7 +152,7 @@ def test_a_row_that_an_edit_reached_is_not_buried(store: database.Store) -> None
     (change,) = claimed(store)
     opened(store, 5)
     with store.write() as db:
-        assert not outbox.bury(db, change, "refused")
+        assert not outbox.bury(db, change, "refused", NOW)
     assert rows(store)[5].state == Standing.DUE
     assert ids(claimed(store)) == [5]
 
@@ -190,7 +190,7 @@ def test_what_was_kept_is_due_again(store: database.Store) -> None:
     changes = claimed(store)
     with store.write() as db:
         outbox.release(db, changes[:1], standing=Standing.KEPT)
-        outbox.bury(db, changes[1], "dead")
+        outbox.bury(db, changes[1], "dead", NOW)
         outbox.unkeep(db)
     assert ids(claimed(store)) == [5]
 
@@ -290,7 +290,7 @@ def test_counts_tell_how_the_outbox_stands(store: database.Store) -> None:
     assert counts(store).leased == 6
     with store.write() as db:
         outbox.retry(db, deferred, at=later(60), error="503")
-        outbox.bury(db, dead, "refused")
+        outbox.bury(db, dead, "refused", NOW)
         outbox.release(db, [kept_out, kept], standing=Standing.KEPT)
         outbox.hold(db, held, key="ask:x", kind="ask", words="which?", now=NOW)
     opened(store, 7, 8)

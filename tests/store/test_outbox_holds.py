@@ -97,7 +97,7 @@ def test_burying_leaves_the_entry(store: database.Store) -> None:
     opened(store, 5)
     (change,) = claimed(store)
     with store.write() as db:
-        outbox.bury(db, change, "refused")
+        outbox.bury(db, change, "refused", NOW)
     assert entries(store) == []
     assert counts(store).dead == 1
 

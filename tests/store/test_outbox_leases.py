@@ -99,7 +99,7 @@ STALE: dict[str, Callable[[sa.Connection, Change], object]] = {
     "retry": lambda db, change: outbox.retry(db, change, at=later(99), error="stale"),
     "release": lambda db, change: outbox.release(db, [change]),
     "set aside": lambda db, change: outbox.release(db, [change], standing=Standing.WAITING),
-    "bury": lambda db, change: outbox.bury(db, change, "stale"),
+    "bury": lambda db, change: outbox.bury(db, change, "stale", NOW),
     "hold": lambda db, change: outbox.hold(db, change, key="ask:x", kind="ask", words="stale", now=NOW),
 }
 

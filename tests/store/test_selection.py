@@ -43,7 +43,7 @@ def failed(store: database.Store, kind: Kind, *ids: int, at: float = 0) -> None:
     opened(store, *ids, kind=kind, at=at)
     with store.write() as db:
         for change in outbox.claim(db, kind, now=later(at)):
-            outbox.bury(db, change, "refused")
+            outbox.bury(db, change, "refused", later(at))
 
 
 @pytest.mark.parametrize(

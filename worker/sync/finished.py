@@ -155,7 +155,7 @@ def receive(db: sa.Connection, on: Applier, change: Change, back: Back, tally: T
         tally.new_failed += receipts.after_error(db, on, change, back.trouble)
     elif back.words is not None:
         outbox.note_wish(db, change, {}, on.now())
-        tally.new_failed += outbox.bury(db, change, back.words)
+        tally.new_failed += outbox.bury(db, change, back.words, on.now())
     elif back.gone:
         mirror.bury(db, Kind.TASK, [back.task.ref.id])
         outbox.settle(db, [change])

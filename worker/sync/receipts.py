@@ -6,7 +6,7 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Protocol
 
-from worker.core import consent, errors, plan, shadows, transforms
+from worker.core import consent, errors, intents, plan, shadows, transforms
 from worker.core.mapping import PERSON_ADDRESSES, Computed
 from worker.core.plan import Action
 from worker.core.records import Kind, Link, Ref, Shadow, Snapshot, System
@@ -42,6 +42,12 @@ class Delivered(Protocol):
     receipt: Receipt | None
 
 
+class Intended(Delivered, Protocol):
+    """A case of either kind with what was written down before its writes were sent."""
+
+    intent: Dict[str, Any]
+
+
 class TooBold(errors.UnsafePlan):
     """The brake ``key`` has tripped."""
 
@@ -62,7 +68,7 @@ def receive(db: sa.Connection, on: Applier, cases: Sequence[Case], tally: Tally)
     told = [case.receipt for case in cases if case.receipt] + [receipt for _, receipt in strays.values()]
     fresh = [receipt.fresh for receipt in told if receipt.fresh]
     mirror.save(db, Kind.PERSON, streams.all_seen([*people.values(), *fresh], on.mapping))
-    mirror.save(db, Kind.PROSPECT, streams.all_seen(prospects.values(), on.mapping))
+    mirror.save(db, Kind.PROSPECT, streams.all_seen(prospects.values(), on.mapping), now=now, ours=True)
     written: list[Written] = []
     saved: list[Link] = []
     latches: list[tuple[links.Name, str]] = []
@@ -94,7 +100,21 @@ def receive(db: sa.Connection, on: Applier, cases: Sequence[Case], tally: Tally)
     before = {case.view.prospect_id: case.view.link.crm_id for case in cases if case.view.link}
     bring_tasks_along(db, [link.outreach_id for link in saved if before.get(link.outreach_id) != link.crm_id], now)
     _conflicts(db, cases, now)
+    dispel(db, cases, now)
     _close(db, on, cases, tally, again)
+
+
+def no_doubt(on: Applier, cases: Sequence[Intended]) -> None:
+    """Note of each that no record was made for it: the next try need not wait for one to be seen."""
+    with on.store.write() as db:
+        outbox.intend(db, [(case.change, intents.sure(case.intent)) for case in cases], on.now())
+
+
+def dispel(db: sa.Connection, cases: Sequence[Intended], now: datetime) -> None:
+    """Note the same of those whose receipt tells that they were refused, overtaken or never sent."""
+    told = [case for case in cases if case.receipt is not None and not case.receipt.in_doubt]
+    made = [case for case in told if case.intent.get("crm") in intents.MAKING and case.receipt and case.receipt.trouble]
+    outbox.intend(db, [(case.change, intents.sure(case.intent)) for case in made], now)
 
 
 def report_doubles(db: sa.Connection, kind: Kind, cases: Sequence[Delivered], now: datetime) -> None:
@@ -315,7 +335,7 @@ def _close(db: sa.Connection, on: Applier, cases: Sequence[Case], tally: Tally, 
         if error is not None:
             tally.new_failed += stays(db, on, case.change, error)
         elif words is not None and not case.kept:
-            tally.new_failed += outbox.bury(db, case.change, words)
+            tally.new_failed += outbox.bury(db, case.change, words, on.now())
         elif case.view.prospect_id in again and not case.kept:
             outbox.retry(db, case.change, at=on.now(), error="the reply changed a mapped value")
         elif not case.kept:
@@ -371,8 +391,9 @@ def after_error(db: sa.Connection, on: Applier, change: Change, error: errors.Ou
     ):
         fate = errors.RetryAt(now + HOURLY)
     if isinstance(fate, errors.DeadLetter):
-        return int(outbox.bury(db, change, fate.reason))
+        return int(outbox.bury(db, change, fate.reason, now))
     at = fate.at if isinstance(fate, errors.RetryAt) else now
-    halted, doubtful = isinstance(fate, errors.Halted), isinstance(error, errors.Throttled | errors.RemoteDown)
+    halted = isinstance(fate, errors.Halted)
+    doubtful = halted or isinstance(error, errors.Throttled | errors.RemoteDown) or intents.UNCONFIRMED in change.intent
     outbox.retry(db, change, at=at, error=error.words, counted=not halted, doubtful=doubtful)
     return 0

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from worker.core import tasks
+from worker.core import errors, intents, tasks
 from worker.core.mapping import OnCrmDelete, SkipSignal
 from worker.core.records import Kind, Link, Ref, Shadow, Snapshot, System
 from worker.core.states import Label
@@ -33,6 +33,8 @@ from worker.sync.tally import Tally
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
+    from collections.abc import Mapping as Dict
+    from datetime import datetime
 
     import sqlalchemy as sa
 
@@ -73,6 +75,7 @@ class _Case:
     hold: str | None = None
     receipt: Receipt | None = None
     back: Back | None = None
+    intent: Dict[str, Any] = field(default_factory=dict)
     skipped: bool = False
     gone: bool = False
 
@@ -97,23 +100,44 @@ def apply_tasks(on: Applier, *, only: Collection[int] | None = None) -> Tally:
 
 def look(on: Applier, ids: Sequence[int]) -> list[dict[str, Any]]:
     """Return what would be written on either side for these tasks; Outreach is asked for open ones, nothing is written."""
+    return [
+        {
+            "task": one.task,
+            "person": one.person,
+            "action": one.action,
+            "why": "skipped in Outreach",
+            "crm": sorted(one.crm),
+            "outreach": [],
+        }
+        if one.back is None
+        else finished.told(one.back)
+        for one in foresee(on, ids)
+    ]
+
+
+@dataclass(frozen=True, slots=True)
+class Foreseen:
+    """What would be written for one task: fields of its CRM task, or ``back`` what would be done in Outreach."""
+
+    task: int
+    person: Any
+    action: str
+    crm: dict[str, Value]
+    back: Back | None = None
+
+
+def foresee(on: Applier, ids: Sequence[int], *, live: bool = True) -> list[Foreseen]:
+    """Return what would be written for these tasks; without ``live`` no vendor is asked anything."""
     with on.store.read() as db:
         world = _load(db, ids)
         stopped = {row.key for kind in (fields.FIELD, fields.LABEL) for row in outbox.holds(db, kind)}
-    gone, blocked = _look_for(on, world), _blocked(on, stopped)
+    gone, blocked = _look_for(on, world) if live else set(), _blocked(on, stopped)
     at = on.now()
     changes = [Change(0, Ref(Kind.TASK, one), Lane.EDIT, 0, 0, 0, at) for one in ids]
     cases = [_case(on, change, world, gone, blocked=blocked) for change in changes]
     backs = _backs(on, cases, world, gone).values()
-    return [finished.told(back) for back in backs if back.standing is None] + [
-        {
-            "task": case.change.ref.id,
-            "person": case.fields.get(tasks.CONTACT),
-            "action": f"{case.action} task",
-            "why": "skipped in Outreach",
-            "crm": sorted(case.fields),
-            "outreach": [],
-        }
+    return [Foreseen(b.task.ref.id, None, "finish task", {}, b) for b in backs if b.standing is None] + [
+        Foreseen(case.change.ref.id, case.fields.get(tasks.CONTACT), f"{case.action} task", case.fields)
         for case in cases
         if case.fields
     ]
@@ -133,13 +157,15 @@ def _work(on: Applier, changes: Sequence[Change], *, blocked: bool) -> Tally:
     with on.store.read() as db:
         world = _load(db, ids)
     cases = [_case(on, change, world, gone, blocked=blocked) for change in changes]
-    _find_written(on, [case for case in cases if case.action == "create"])
+    _find_written(on, [case for case in cases if case.action in intents.MAKING])
     going = [case for case in cases if case.fields]
     backs = _backs(on, cases, world, gone)
     for case in cases:
         case.back = backs.get(case.change.ref.id)
     with on.store.write() as db:
-        mine = {c.id for c in outbox.intend(db, [(case.change, _intent(case)) for case in cases], on.now())}
+        for case in cases:
+            case.intent = _intent(case, on.now())
+        mine = {c.id for c in outbox.intend(db, [(case.change, case.intent) for case in cases], on.now())}
         for case in cases:
             finished.note(db, case.change, case.back, on.now())
             if case.skipped and not case.idle:
@@ -161,8 +187,14 @@ def _backs(on: Applier, cases: Sequence[_Case], world: _World, gone: set[int]) -
     return finished.wanted(on, [(change, task) for change, task in idle if change.ref.id not in settled])
 
 
-def _intent(case: _Case) -> dict[str, object]:
-    return {"crm": case.action, **({"outreach": case.back.verb} if case.back else {})}
+def _intent(case: _Case, now: datetime) -> dict[str, object]:
+    """Return what is about to be done; a new record that nobody has confirmed yet is waited for first."""
+    wait_s = intents.to_wait_s(case.change.intent, now) if case.action in intents.MAKING else None
+    if wait_s is not None and case.receipt is None:
+        case.receipt = deliver.in_doubt(case.change.ref.id, wait_s=wait_s)
+    action = case.action if case.receipt is None else ""
+    told = {"crm": action, **intents.doubted(action, case.change.intent, now)}
+    return {**told, **({"outreach": case.back.verb} if case.back else {})}
 
 
 def _load(db: sa.Connection, ids: Sequence[int]) -> _World:
@@ -325,7 +357,11 @@ def _write(on: Applier, cases: Sequence[_Case]) -> None:
         columns=streams.columns(Kind.CRM_TASK, on.mapping),
         lacks=apply.Lacks(on),
     )
-    told = deliver.carry_out(jobs, desk)
+    try:
+        told = deliver.carry_out(jobs, desk)
+    except errors.OutbookError:
+        receipts.no_doubt(on, [case for case in cases if case.receipt is None])  # nothing at all was carried out
+        raise
     for case in cases:
         case.receipt = told.get(case.change.ref.id, case.receipt)
 
@@ -351,6 +387,7 @@ def _receive(db: sa.Connection, on: Applier, cases: Sequence[_Case], tally: Tall
     links.save(db, Kind.TASK, saved, now)
     links.remember(db, written, now=now, mapping_version=on.mapping.version)
     exchanges.keep(db, [_exchange(on, case) for case in cases if case.receipt and case.action != "link"], now)
+    receipts.dispel(db, cases, now)
     for case in cases:
         _close(db, on, case, tally)
 
@@ -377,6 +414,6 @@ def _close(db: sa.Connection, on: Applier, case: _Case, tally: Tally) -> None:
         tally.new_failed += receipts.after_error(db, on, case.change, receipt.trouble)
     elif receipt is not None and receipt.refused:
         words = "; ".join(f"{name}: {words}" for name, words in receipt.refused.items())
-        tally.new_failed += outbox.bury(db, case.change, words)
+        tally.new_failed += outbox.bury(db, case.change, words, now)
     else:
         outbox.settle(db, [case.change])

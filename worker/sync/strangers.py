@@ -288,7 +288,7 @@ def _receive(db: sa.Connection, on: Applier, cases: Sequence[_Case], tally: Tall
             key = f"{receipts.AMBIGUOUS}:{case.change.ref}"
             outbox.hold(db, case.change, key=key, kind=receipts.AMBIGUOUS, words=case.words, now=now)
         elif case.words:
-            tally.new_failed += outbox.bury(db, case.change, case.words)
+            tally.new_failed += outbox.bury(db, case.change, case.words, now)
         elif case.kept:
             outbox.release(db, [case.change], standing=Standing.KEPT)
         else:
@@ -300,7 +300,7 @@ def _join(db: sa.Connection, on: Applier, case: _Case, prospect: Snapshot, perso
     wanted = set(on.mapping.prospect_attributes())
     told = {name: value for name, value in {**case.sent, **prospect.fields}.items() if name in wanted}
     seen = streams.seen(replace(prospect, fields=told, relations={}), on.mapping)
-    mirror.save(db, Kind.PROSPECT, [seen])
+    mirror.save(db, Kind.PROSPECT, [seen], now=on.now(), ours=True)
     links.save(db, Kind.PROSPECT, [Link(prospect.ref.id, person.ref.id)], on.now())
     write = Written(
         Kind.PROSPECT, prospect.ref.id, person.ref.id, System.OUTREACH, "create", {}, case.sent, "wanted in the CRM"
