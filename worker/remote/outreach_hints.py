@@ -13,11 +13,15 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from worker.core import errors
 from worker.core.records import Kind, Ref
 from worker.remote import base
+from worker.remote.outreach import IDS_A_CALL
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from worker.remote.outreach import Outreach
 
 _KINDS = {
     "prospect": Kind.PROSPECT,
@@ -27,6 +31,7 @@ _KINDS = {
     "task": Kind.TASK,
 }
 ADDRESS = "emailAddress"
+_GONE = frozenset({"destroyed", "deleted"})
 _ANYTHING: msgspec.json.Decoder[Any] = msgspec.json.Decoder()
 
 
@@ -36,10 +41,14 @@ class Unintelligible(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Hint:
-    """What to look at. ``address`` is an e-mail address' id of which it is not told whose it is. Neither: nothing of ours."""
+    """What to look at. ``address`` is an e-mail address' id of which it is not told whose it is. Neither: nothing of ours.
+
+    ``destroyed`` says that the record itself is said to be gone.
+    """
 
     ref: Ref | None = None
     address: int | None = None
+    destroyed: bool = False
 
 
 def is_signed(body: bytes, signature: str, secrets: Sequence[bytes]) -> bool:
@@ -70,9 +79,33 @@ def read(body: bytes) -> Hint:
     if record_id is None or not 0 < record_id < 2**63:
         raise Unintelligible("no usable id")
     if resource != ADDRESS:
-        return Hint(Ref(_KINDS[resource], record_id))
+        return Hint(Ref(_KINDS[resource], record_id), destroyed=_action(document) in _GONE)
     owner = _related(data, "prospect")
     return Hint(Ref(Kind.PROSPECT, owner)) if owner is not None else Hint(address=record_id)
+
+
+def _action(document: dict[str, Any]) -> str:
+    """Return the last part of the event's name, ``<resource>.<action>``."""
+    meta = document.get("meta")
+    name = meta.get("eventName") if isinstance(meta, dict) else None
+    return name.rpartition(".")[2] if isinstance(name, str) else ""
+
+
+def owners(outreach: Outreach, address_ids: Sequence[int]) -> dict[int, int]:
+    """Return the prospect of each e-mail address, by their ids; none where the token may not know. Raise Transient."""
+    found: dict[int, int] = {}
+    for start in range(0, len(address_ids), IDS_A_CALL):
+        ids = ",".join(map(str, address_ids[start : start + IDS_A_CALL]))
+        params = [("page[size]", "1000"), ("fields[emailAddress]", "prospect"), ("filter[id]", ids)]
+        try:
+            rows = outreach.rows("emailAddresses", params)
+        except (errors.AuthRevoked, errors.ContractBroken):
+            return found
+        for row in rows:
+            address, owner = base.whole(row.get("id")), _related(row, "prospect")
+            if address is not None and owner is not None:
+                found[address] = owner
+    return found
 
 
 def _related(data: dict[str, Any], name: str) -> int | None:
