@@ -109,6 +109,13 @@ def put_off(db: sa.Connection) -> list[tuple[str, int]]:
     ]
 
 
+def waiting_ids(db: sa.Connection, kind: Kind) -> list[int]:
+    """Return the ids of records that are to be seen to by themselves: now, later, or once nothing holds them back."""
+    waiting = (Standing.DUE.value, Standing.KEPT.value)
+    query = sa.select(CHANGE.c.record_id).where(CHANGE.c.kind == kind, CHANGE.c.state.in_(waiting))
+    return list(db.execute(query.order_by(CHANGE.c.record_id)).scalars())
+
+
 def due_ids(db: sa.Connection, kind: Kind, now: datetime) -> list[int]:
     """Return the ids of records whose change could be claimed now."""
     query = sa.select(CHANGE.c.record_id).where(CHANGE.c.kind == kind, CHANGE.c.state == Standing.DUE)

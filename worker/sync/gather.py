@@ -75,10 +75,18 @@ def people(
         with store.write() as db:
             notice.keep(db, Kind.PERSON, list(found.values()), mapping=mapping, names=names, now=now)
         loaded.people.update(found)
-    unreadable = frozenset(
-        pid for pid, link in loaded.links.items() if not link.gone and link.crm_id not in loaded.people
-    )
-    return _views(loaded, prospect_ids, unreadable, store=store, names=names, stopped=stopped)
+    return _views(loaded, prospect_ids, _unreadable(loaded), store=store, names=names, stopped=stopped)
+
+
+def known(prospect_ids: Collection[int], *, store: Store, names: Names, stopped: frozenset[str]) -> Batch:
+    """Return the views of some prospects as the mirror has them."""
+    with store.read() as db:
+        loaded = _load(db, prospect_ids)
+    return _views(loaded, prospect_ids, _unreadable(loaded), store=store, names=names, stopped=stopped)
+
+
+def _unreadable(loaded: _Loaded) -> frozenset[int]:
+    return frozenset(pid for pid, link in loaded.links.items() if not link.gone and link.crm_id not in loaded.people)
 
 
 def _load(db: sa.Connection, prospect_ids: Collection[int]) -> _Loaded:

@@ -10,11 +10,12 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from worker.core import errors, plan, wishes
+from worker.core import errors
 from worker.core.records import Kind, System
-from worker.store import backlog, cursors, links, mappings, mirror, outbox, pauses, runs
+from worker.store import backlog, cursors, links, mappings, outbox, pauses, runs
 from worker.store.selection import Chosen
-from worker.sync import brakes, breakers, fields, finished, gather, in_force, resync, skips
+from worker.sync import brakes, fields, finished, in_force, resync
+from worker.sync.look import look
 from worker.sync.poll import poll
 from worker.sync.second_net import cast
 from worker.sync.tally import Tally
@@ -329,59 +330,3 @@ def _apply(this: Pass, report: Report, patience: float) -> tuple[set[System], fl
             return wrote, patience
         patience -= wait
         this.sleep(wait)
-
-
-def look(on: Applier, chosen: Chosen | None = None) -> list[dict[str, Any]]:
-    """Return what would be written for everything that is due now, or for the chosen, due or not.
-
-    Of the vendors only open tasks are asked for. By a mapping that is not in force, that is for everybody.
-    """
-    with on.store.read() as db:
-        due = backlog.due_ids(db, Kind.PROSPECT, on.now())
-        if mappings.version(db) not in {None, on.mapping.version}:
-            due = sorted({*due, *mirror.living(db, Kind.PROSPECT)})
-        wanted = backlog.due_ids(db, Kind.PERSON, on.now())
-        skipped = backlog.due_ids(db, Kind.TASK, on.now())
-        if chosen is not None:
-            wanted = sorted(set(wanted) & set(chosen.people))
-            due, skipped = list(chosen.prospects), list(chosen.tasks)
-        held = {row.key.split(":", 1)[1] for kind in (fields.FIELD, fields.LABEL) for row in outbox.holds(db, kind)}
-        stops, unread = breakers.standing(db), in_force.waiting(db, on.mapping)
-    found = [
-        {"person": one, "action": "look up in Outreach", "why": "wanted in the CRM", "crm": [], "outreach": []}
-        for one in wanted
-    ]
-    for start in range(0, len(due), outbox.BATCH):
-        batch = gather.people(
-            due[start : start + outbox.BATCH],
-            store=on.store,
-            remotes=on.remotes,
-            mapping=on.mapping,
-            names=on.names,
-            stopped=frozenset(held) | stops.everybody | unread,
-            lacking=frozenset(),
-            now=on.now(),
-            live=False,
-        )
-        for prospect_id, view in batch.views.items():
-            match = batch.matches.get(prospect_id)
-            if match is not None and match.held:
-                continue
-            told = plan.plan_person(replace(view, stopped=view.stopped | stops.of(prospect_id)), on.mapping)
-            wish = wishes.wish_of(view.person, on.mapping.actions) if on.mapping.actions else None
-            if told.writes_crm or told.outreach or wish:
-                asked = {"wish": wish.action, "sequence": wish.sequence} if wish else {}
-                found.append(
-                    {
-                        **asked,
-                        "prospect": prospect_id,
-                        "person": view.person.ref.id if view.person else None,
-                        "action": told.action.value,
-                        "why": told.why,
-                        "crm": sorted(told.crm) if told.writes_crm else [],
-                        "outreach": sorted(told.outreach),
-                    }
-                )
-    for start in range(0, len(skipped), outbox.BATCH):
-        found += skips.look(on, skipped[start : start + outbox.BATCH])
-    return found

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from worker.core import errors, intents, tasks
 from worker.core.mapping import OnCrmDelete, SkipSignal
@@ -63,6 +63,14 @@ class _World:
     written: dict[int, Snapshot]
 
 
+class Foreseen(NamedTuple):
+    """What would be written for one Outreach task: the fields of its CRM task."""
+
+    task: int
+    action: str
+    fields: dict[str, Value]
+
+
 @dataclass(slots=True)
 class _Case:
     change: Change
@@ -98,36 +106,11 @@ def apply_tasks(on: Applier, *, only: Collection[int] | None = None) -> Tally:
     return claims.work_on(on, changes, lambda mine: _work(on, mine, blocked=_blocked(on, stopped)))
 
 
-def look(on: Applier, ids: Sequence[int]) -> list[dict[str, Any]]:
-    """Return what would be written on either side for these tasks; Outreach is asked for open ones, nothing is written."""
-    return [
-        {
-            "task": one.task,
-            "person": one.person,
-            "action": one.action,
-            "why": "skipped in Outreach",
-            "crm": sorted(one.crm),
-            "outreach": [],
-        }
-        if one.back is None
-        else finished.told(one.back)
-        for one in foresee(on, ids)
-    ]
+def foresee(on: Applier, ids: Sequence[int], *, live: bool = True) -> tuple[list[Foreseen], list[Back]]:
+    """Return what would be written to the CRM for these tasks, and what would be done about them in Outreach.
 
-
-@dataclass(frozen=True, slots=True)
-class Foreseen:
-    """What would be written for one task: fields of its CRM task, or ``back`` what would be done in Outreach."""
-
-    task: int
-    person: Any
-    action: str
-    crm: dict[str, Value]
-    back: Back | None = None
-
-
-def foresee(on: Applier, ids: Sequence[int], *, live: bool = True) -> list[Foreseen]:
-    """Return what would be written for these tasks; without ``live`` no vendor is asked anything."""
+    Outreach is asked for open ones, unless not ``live``; nothing is written.
+    """
     with on.store.read() as db:
         world = _load(db, ids)
         stopped = {row.key for kind in (fields.FIELD, fields.LABEL) for row in outbox.holds(db, kind)}
@@ -135,12 +118,14 @@ def foresee(on: Applier, ids: Sequence[int], *, live: bool = True) -> list[Fores
     at = on.now()
     changes = [Change(0, Ref(Kind.TASK, one), Lane.EDIT, 0, 0, 0, at) for one in ids]
     cases = [_case(on, change, world, gone, blocked=blocked) for change in changes]
-    backs = _backs(on, cases, world, gone).values()
-    return [Foreseen(b.task.ref.id, None, "finish task", {}, b) for b in backs if b.standing is None] + [
-        Foreseen(case.change.ref.id, case.fields.get(tasks.CONTACT), f"{case.action} task", case.fields)
-        for case in cases
-        if case.fields
-    ]
+    backs = [back for back in _backs(on, cases, world, gone).values() if back.standing is None]
+    return [Foreseen(case.change.ref.id, case.action, case.fields) for case in cases if case.fields], backs
+
+
+def views(db: sa.Connection, ids: Sequence[int]) -> dict[int, tuple[tasks.TaskView, int | None]]:
+    """Return tasks with what surrounds them, each with the prospect it is about, as the mirror knows them."""
+    world = _load(db, ids)
+    return {task_id: (_view(task, world, set()), _prospect(task, world)) for task_id, task in world.tasks.items()}
 
 
 def _blocked(on: Applier, stopped: set[str]) -> bool:
