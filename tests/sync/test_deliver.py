@@ -274,7 +274,7 @@ def test_an_uncertain_create_that_is_not_found_waits() -> None:
     fake = Fake(lambda _: Uncertain("no complete answer"))
     (receipt,) = deliver.carry_out([create(1, title="x")], desk(fake)).values()
     assert isinstance(receipt.trouble, errors.Throttled)
-    assert receipt.trouble.retry_after_s == deliver.UNCERTAIN_WAIT_S
+    assert (receipt.trouble.retry_after_s, receipt.in_doubt) == (10.0, True)
     assert len(fake.batches) == 1
 
 

@@ -1,11 +1,13 @@
 """What was about to be written, and whether it got there although nobody lived to see the reply.
 
-An intent is JSON: ``crm`` and ``outreach`` say what was to be done, ``to_crm`` and ``to_outreach`` the values by CRM field.
+An intent is JSON: ``crm`` and ``outreach`` say what was to be done, ``to_crm`` and ``to_outreach`` the values by CRM field;
+``unconfirmed`` since when there may be a new record in the CRM of which no reply has told.
 """
 
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from worker.core import transforms
@@ -22,18 +24,44 @@ if TYPE_CHECKING:
 
 NOWHERE = 0
 """The CRM id in a link that stands for one which the receipt was to make."""
+UNCONFIRMED = "unconfirmed"
+DOUBTED_FOR = timedelta(seconds=35)
+"""How long an unconfirmed new record may stay unseen in the CRM's lists before it is taken for one that never was."""
+LOOK_AGAIN_S = 10.0
+"""How often such a record is looked for: an index may lag behind a write, and nobody tells by how much."""
+MAKING = frozenset({Action.CREATE.value, Action.RECREATE.value})
 
 
-def of(plan: PersonPlan, mapping: Mapping, earlier: Dict[str, Any]) -> dict[str, Any]:
+def of(plan: PersonPlan, mapping: Mapping, earlier: Dict[str, Any], now: datetime) -> dict[str, Any]:
     """Return the intent of a plan. What an ``earlier`` one says about other fields may still be all that is known."""
     outreach = {line.crm: transforms.read(line.outreach, plan.outreach) for line in mapping.copied if line.outreach}
     sent = {name: value for name, value in outreach.items() if not isinstance(value, Absent)}
+    action = plan.action.value if plan.writes_crm else None
     return {
-        "crm": plan.action.value if plan.writes_crm else None,
+        **doubted(action, earlier, now),
+        "crm": action,
         "outreach": sorted(plan.outreach),
         "to_crm": {**earlier.get("to_crm", {}), **(plan.crm if plan.writes_crm else {})},
         "to_outreach": {**earlier.get("to_outreach", {}), **sent},
     }
+
+
+def doubted(action: str | None, earlier: Dict[str, Any], now: datetime) -> dict[str, Any]:
+    """Return since when there may be an unseen new record: from now on if one is about to be made, else as before."""
+    since = now.isoformat() if action in MAKING else earlier.get(UNCONFIRMED)
+    return {UNCONFIRMED: since} if since else {}
+
+
+def sure(intent: Dict[str, Any]) -> dict[str, Any]:
+    """Return an intent of which the vendor has told that it made no record."""
+    return {name: value for name, value in intent.items() if name != UNCONFIRMED}
+
+
+def to_wait_s(intent: Dict[str, Any], now: datetime) -> float | None:
+    """Return how long to wait before an unconfirmed new record is looked for again, None if it may be made now."""
+    since = intent.get(UNCONFIRMED)
+    left = DOUBTED_FOR - abs(now - datetime.fromisoformat(since)) if since else timedelta(0)
+    return min(LOOK_AGAIN_S, left.total_seconds()) if left > timedelta(0) else None
 
 
 def landed(view: PersonView, intent: Dict[str, Any], mapping: Mapping) -> PersonView:
@@ -57,7 +85,7 @@ def landed(view: PersonView, intent: Dict[str, Any], mapping: Mapping) -> Person
 def _made(view: PersonView, intent: Dict[str, Any], mapping: Mapping) -> Link | None:
     """Return a link if the person is the one that was about to be made."""
     bears = view.person.fields.get(mapping.reference) if view.person else None
-    created = intent.get("crm") in {Action.CREATE.value, Action.RECREATE.value}
+    created = intent.get("crm") in MAKING or UNCONFIRMED in intent
     return Link(view.prospect_id, NOWHERE) if created and str(bears or "") == str(view.prospect_id) else None
 
 

@@ -21,6 +21,7 @@ from worker.sync import (
     breakers,
     claims,
     deliver,
+    doubts,
     fields,
     gather,
     identify,
@@ -57,8 +58,8 @@ def apply_people(on: Applier, *, lanes: Sequence[Lane] = tuple(Lane), only: Coll
         changes = outbox.claim(db, Kind.PROSPECT, now=on.now(), lanes=wanted, only=only)
         on = paused.heeding(db, on, Kind.PROSPECT)
         held = [row.key.split(":", 1) for kind in (fields.FIELD, fields.LABEL) for row in outbox.holds(db, kind)]
-    if not changes:
         unread = in_force.waiting(db, on.mapping) if changes else frozenset()
+    if not changes:
         return Tally()
     stopped = unread.union(name for _, name in held)
     lacking = frozenset(name for what, name in held if what == fields.FIELD)
@@ -96,7 +97,9 @@ def _work(
     with on.store.write() as db:
         tripped = breakers.heed(db, on, cases)
         brakes.hold_back(db, on, cases, batch)
-        ours = {c.id for c in outbox.intend(db, [(case.change, _intent(case, on.mapping)) for case in cases], on.now())}
+        for case in cases:
+            case.intent = intents.of(case.plan, on.mapping, case.change.intent, on.now())
+        ours = {c.id for c in outbox.intend(db, [(case.change, case.intent) for case in cases], on.now())}
     breakers.name_users(on, cases, tripped)
     cases = [case for case in cases if case.change.id in ours]
     desk = _desk(on, lacking)
@@ -173,6 +176,9 @@ def _case(on: Applier, change: Change, batch: Batch, answered: Answered, *, prim
         words = f"person {view.link.crm_id if view.link else '?'} is neither visible nor deleted in the CRM"
         case.trouble = errors.Unreadable(words)
         case.plan = plan.held(whole)
+    if (doubtful := doubts.waiting(change, case.plan.action, on.now())) is not None:
+        case.trouble = doubtful.trouble
+        case.plan = plan.held(whole)
     limited = plan.limited(case.plan, to_crm=permit.to_crm, to_outreach=permit.to_outreach)
     case.kept = limited.writes_crm != case.plan.writes_crm or bool(limited.outreach) != bool(case.plan.outreach)
     case.kept_opt_out = plan.has_opt_out(case.plan, on.mapping) and not plan.has_opt_out(limited, on.mapping)
@@ -196,10 +202,6 @@ def _set_apart(cases: Sequence[Case]) -> None:
         borne |= addresses
 
 
-def _intent(case: Case, mapping: Mapping) -> dict[str, object]:
-    return intents.of(case.plan, mapping, case.change.intent)
-
-
 def _desk(on: Applier, lacking: frozenset[str]) -> Desk:
     return Desk(
         crm=on.remotes.crm,
@@ -213,7 +215,11 @@ def _desk(on: Applier, lacking: frozenset[str]) -> Desk:
 def _write_crm(on: Applier, cases: Sequence[Case], batch: Batch, desk: Desk) -> None:
     jobs = [job for case in cases if case.plan.writes_crm and (job := _job(case, on.mapping)) is not None]
     strays = _opt_outs_of_candidates(on, cases, batch)
-    told = deliver.carry_out(jobs, desk)
+    try:
+        told = deliver.carry_out(jobs, desk)
+    except errors.OutbookError:
+        doubts.nothing_sent(on, cases)
+        raise
     for case in cases:
         case.receipt = told.get(case.view.prospect_id)
     for start in range(0, len(strays), outbox.BATCH):

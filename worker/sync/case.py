@@ -6,7 +6,7 @@ import contextlib
 import threading
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
@@ -15,6 +15,7 @@ from worker.core.mapping import PERSON_ADDRESSES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from collections.abc import Mapping as Dict
     from datetime import datetime
 
     from worker.core import errors
@@ -83,9 +84,10 @@ class Case:
     """One change of a person on its way through a batch.
 
     ``trouble`` is why it cannot be settled; ``kept`` that part of its plan may not be carried out just now,
-    ``kept_opt_out`` that an opt-out is among it; ``unwritten`` the CRM fields whose planned write, on either side, did not
-    happen; ``prospect`` the prospect as Outreach answered our write; ``refused_outreach`` the vendor's words for what it
-    would not take; ``strays`` what became of No Email on those whom it could be.
+    ``kept_opt_out`` that an opt-out is among it; ``intent`` what was written down before the request; ``unwritten`` the
+    CRM fields whose planned write, on either side, did not happen; ``prospect`` the prospect as Outreach answered our write;
+    ``refused_outreach`` the vendor's words for what it would not take; ``strays`` what became of No Email on those whom it
+    could be.
     """
 
     change: Change
@@ -93,6 +95,7 @@ class Case:
     plan: PersonPlan
     kept: bool = False
     kept_opt_out: bool = False
+    intent: Dict[str, Any] = field(default_factory=dict)
     receipt: Receipt | None = None
     strays: list[Receipt] = field(default_factory=list)
     prospect: Snapshot | None = None

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from worker.core import errors, transforms
+from worker.core.intents import LOOK_AGAIN_S
 from worker.core.records import System
 from worker.core.transforms import Compare
 from worker.remote.workbooks import Applied, Refused, Stale, Write
@@ -23,8 +24,6 @@ if TYPE_CHECKING:
     from worker.remote.workbooks import Outcome, Workbooks
 
 ROUNDS = 6
-UNCERTAIN_WAIT_S = 10.0
-"""How long an object that was neither confirmed nor found is left before it is looked up again: the CRM's index may lag."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +48,7 @@ class Receipt:
 
     ``fields`` is what was sent, or made of it on save, ``refused`` the vendor's words by field (``""``: the record as a
     whole). ``trouble`` says what to do when it was not applied; ``fresh`` is a newer copy that was read on the way.
+    ``in_doubt``: there may be a new record all the same.
     """
 
     key: int
@@ -58,6 +58,7 @@ class Receipt:
     refused: Dict[str, str] = field(default_factory=dict)
     trouble: errors.OutbookError | None = None
     fresh: Snapshot | None = None
+    in_doubt: bool = False
 
     @property
     def applied(self) -> bool:
@@ -130,10 +131,20 @@ def _taken(
 
 def _unknown(job: Job, outcome: Outcome, error: errors.OutbookError) -> Receipt:
     """Return the receipt of an object that could not be looked up; one that may have been made is left for a while."""
-    if job.write.id or isinstance(outcome, Refused) or isinstance(error, errors.Halt):
+    if job.write.id or isinstance(outcome, Refused):
         return Receipt(job.key, trouble=error)
-    trouble = errors.Throttled(error.words, retry_after_s=UNCERTAIN_WAIT_S, system=System.CRM)
-    return Receipt(job.key, trouble=trouble)
+    return in_doubt(job.key, error if isinstance(error, errors.Halt) else None, words=error.words)
+
+
+UNCONFIRMED = "the CRM did not confirm a new record, and it is not to be found"
+
+
+def in_doubt(
+    key: int, trouble: errors.OutbookError | None = None, *, words: str = UNCONFIRMED, wait_s: float = LOOK_AGAIN_S
+) -> Receipt:
+    """Return the receipt of a new record that may be there or not: it is looked for again before it is made."""
+    later = errors.Throttled(words, retry_after_s=wait_s, system=System.CRM)
+    return Receipt(key, trouble=trouble or later, in_doubt=True)
 
 
 def _send(jobs: Sequence[Job], desk: Desk) -> list[Outcome]:
@@ -199,9 +210,7 @@ def _settled_create(job: Job, outcome: Outcome, seen: Snapshot | None, refused: 
         return _found(job, seen, refused, ours=0)
     if isinstance(outcome, Refused):
         return None
-    words = "the CRM did not confirm a new record, and it is not to be found"
-    trouble = errors.Throttled(words, retry_after_s=UNCERTAIN_WAIT_S, system=System.CRM)
-    return Receipt(job.key, trouble=trouble)
+    return in_doubt(job.key)
 
 
 def _found(job: Job, seen: Snapshot, refused: Dict[str, str], *, ours: int) -> Receipt:

@@ -13,7 +13,7 @@ from worker.core.records import Kind, Link, Ref, Shadow, Snapshot, System
 from worker.store import exchanges, liftings, links, mirror, outbox
 from worker.store.links import Written
 from worker.store.outbox import Lane, Standing
-from worker.sync import causes, refusals, streams
+from worker.sync import causes, doubts, refusals, streams
 from worker.sync.exchanges import of_case as told_of
 
 if TYPE_CHECKING:
@@ -40,12 +40,6 @@ class Delivered(Protocol):
 
     change: Change
     receipt: Receipt | None
-
-
-class Intended(Delivered, Protocol):
-    """A case of either kind with what was written down before its writes were sent."""
-
-    intent: Dict[str, Any]
 
 
 class TooBold(errors.UnsafePlan):
@@ -100,21 +94,8 @@ def receive(db: sa.Connection, on: Applier, cases: Sequence[Case], tally: Tally)
     before = {case.view.prospect_id: case.view.link.crm_id for case in cases if case.view.link}
     bring_tasks_along(db, [link.outreach_id for link in saved if before.get(link.outreach_id) != link.crm_id], now)
     _conflicts(db, cases, now)
-    dispel(db, cases, now)
+    doubts.dispel(db, cases, now)
     _close(db, on, cases, tally, again)
-
-
-def no_doubt(on: Applier, cases: Sequence[Intended]) -> None:
-    """Note of each that no record was made for it: the next try need not wait for one to be seen."""
-    with on.store.write() as db:
-        outbox.intend(db, [(case.change, intents.sure(case.intent)) for case in cases], on.now())
-
-
-def dispel(db: sa.Connection, cases: Sequence[Intended], now: datetime) -> None:
-    """Note the same of those whose receipt tells that they were refused, overtaken or never sent."""
-    told = [case for case in cases if case.receipt is not None and not case.receipt.in_doubt]
-    made = [case for case in told if case.intent.get("crm") in intents.MAKING and case.receipt and case.receipt.trouble]
-    outbox.intend(db, [(case.change, intents.sure(case.intent)) for case in made], now)
 
 
 def report_doubles(db: sa.Connection, kind: Kind, cases: Sequence[Delivered], now: datetime) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from worker.core import errors, intents, tasks
 from worker.core.mapping import OnCrmDelete, SkipSignal
@@ -18,6 +18,7 @@ from worker.sync import (
     causes,
     claims,
     deliver,
+    doubts,
     fields,
     finished,
     gather,
@@ -83,7 +84,7 @@ class _Case:
     hold: str | None = None
     receipt: Receipt | None = None
     back: Back | None = None
-    intent: Dict[str, Any] = field(default_factory=dict)
+    intent: Dict[str, object] = field(default_factory=dict)
     skipped: bool = False
     gone: bool = False
 
@@ -149,6 +150,7 @@ def _work(on: Applier, changes: Sequence[Change], *, blocked: bool) -> Tally:
         case.back = backs.get(case.change.ref.id)
     with on.store.write() as db:
         for case in cases:
+            case.receipt = case.receipt or doubts.waiting(case.change, case.action, on.now())
             case.intent = _intent(case, on.now())
         mine = {c.id for c in outbox.intend(db, [(case.change, case.intent) for case in cases], on.now())}
         for case in cases:
@@ -173,10 +175,6 @@ def _backs(on: Applier, cases: Sequence[_Case], world: _World, gone: set[int]) -
 
 
 def _intent(case: _Case, now: datetime) -> dict[str, object]:
-    """Return what is about to be done; a new record that nobody has confirmed yet is waited for first."""
-    wait_s = intents.to_wait_s(case.change.intent, now) if case.action in intents.MAKING else None
-    if wait_s is not None and case.receipt is None:
-        case.receipt = deliver.in_doubt(case.change.ref.id, wait_s=wait_s)
     action = case.action if case.receipt is None else ""
     told = {"crm": action, **intents.doubted(action, case.change.intent, now)}
     return {**told, **({"outreach": case.back.verb} if case.back else {})}
@@ -345,7 +343,7 @@ def _write(on: Applier, cases: Sequence[_Case]) -> None:
     try:
         told = deliver.carry_out(jobs, desk)
     except errors.OutbookError:
-        receipts.no_doubt(on, [case for case in cases if case.receipt is None])  # nothing at all was carried out
+        doubts.nothing_sent(on, [case for case in cases if case.receipt is None])
         raise
     for case in cases:
         case.receipt = told.get(case.change.ref.id, case.receipt)
@@ -372,7 +370,7 @@ def _receive(db: sa.Connection, on: Applier, cases: Sequence[_Case], tally: Tall
     links.save(db, Kind.TASK, saved, now)
     links.remember(db, written, now=now, mapping_version=on.mapping.version)
     exchanges.keep(db, [_exchange(on, case) for case in cases if case.receipt and case.action != "link"], now)
-    receipts.dispel(db, cases, now)
+    doubts.dispel(db, cases, now)
     for case in cases:
         _close(db, on, case, tally)
 

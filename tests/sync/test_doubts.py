@@ -1,0 +1,122 @@
+"""A new record that no reply confirmed: made once in a CRM whose lists lag, and made after all where it never arrived."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.sync.conftest import MakeScene
+from tests.sync.scene import LEASE_S, Killed, Life, Scene, fault
+
+LAG = {"search_lag": 30.0}
+DELETED_TASK = 31
+
+
+def lagging(make_scene: MakeScene) -> Scene:
+    """Return a scene whose CRM shows what was written only 30 seconds later."""
+    scene = make_scene(crm_options=LAG)
+    scene.prospect(5, 1)
+    return scene
+
+
+def break_write(scene: Scene, kind: str, path: str = "people", *, times: int = 1, **args: object) -> None:
+    """Let the next write to the CRM go wrong."""
+    scene.crm.faults.arm([fault(kind, path=path, op="write", times=times) | {"args": args}])
+
+
+@pytest.mark.parametrize("kind", ["lost_reply", "truncate"])
+def test_made_once_where_lists_lag(make_scene: MakeScene, kind: str) -> None:
+    """The reply to a create is lost and the CRM shows the person half a minute later: found, linked, never made twice."""
+    scene = lagging(make_scene)
+    break_write(scene, kind)
+    assert scene.sync(wait_s=60).converged
+    assert scene.creates() == ["person 5"]
+    assert 30 <= sum(scene.slept) < 40
+    assert max(scene.slept) < 12, "it is looked for every ten seconds"
+
+
+def test_an_ordinary_pass_does_not_wait_that_long(make_scene: MakeScene) -> None:
+    """With a patience of 30 s it ends with the person put off, and the next pass links it."""
+    scene = lagging(make_scene)
+    break_write(scene, "lost_reply")
+    report = scene.sync()
+    assert (report.converged, report.counts.deferred, report.counts.dead) == (False, 1, 0)
+    assert scene.creates() == ["person 5"]
+    scene.later(15)
+    assert scene.sync().converged
+    assert scene.creates() == ["person 5"]
+
+
+@pytest.mark.parametrize("kind", ["drop", "reset", "html200"])
+@pytest.mark.parametrize("lag", [0.0, 30.0])
+def test_made_after_all_where_it_never_arrived(make_scene: MakeScene, kind: str, lag: float) -> None:
+    """Nobody can tell that the request was lost on the way: after 35 s without a sight of it the person is made."""
+    scene = make_scene(crm_options={"search_lag": lag})
+    scene.prospect(5, 1)
+    break_write(scene, kind)
+    assert scene.sync(wait_s=60).converged
+    assert scene.creates() == ["person 5"]
+    assert 34 < sum(scene.slept) < 45
+
+
+def test_what_the_vendor_surely_did_not_do_is_done_at_once(scene: Scene) -> None:
+    """Throttled, the batch was not carried out: the next try makes the person without waiting for a sight of it."""
+    scene.prospect(5, 1)
+    break_write(scene, "status", code=429, headers={"Retry-After": "3"}, times=4)
+    assert scene.sync().converged
+    assert sum(scene.slept) < 30
+    assert scene.creates() == ["person 5"]
+
+
+def test_killed_right_after_the_request_it_is_not_made_twice(make_scene: MakeScene) -> None:
+    """Nobody lived to see the reply: whoever takes over waits until the lists must have shown it."""
+    whole = Life()
+    lagging(make_scene).sync(whole)
+    told = whole.points.index("told: write crm /crm/people.api")
+    for point in (told - 1, told):
+        scene = lagging(make_scene)
+        with pytest.raises(Killed):
+            scene.sync(Life(point))
+        scene.later(LEASE_S)
+        assert scene.sync(wait_s=60).converged, whole.points[point]
+        assert scene.creates() == ["person 5"], whole.points[point]
+
+
+def test_an_edit_meanwhile_still_travels(make_scene: MakeScene) -> None:
+    """Edited in Outreach while it was looked for: the person found is our own, so the edit goes there."""
+    scene = lagging(make_scene)
+    break_write(scene, "lost_reply")
+    scene.sync(wait_s=12)
+    scene.edit_outreach(op="set", type="prospect", id=5, attributes={"title": "Chair"})
+    scene.later(10)
+    scene.sync(wait_s=60)
+    scene.later(40)
+    scene.sync(wait_s=60)
+    assert (scene.creates(), scene.of(5)["person_job_title"]) == (["person 5"], "Chair")
+
+
+def skipped(scene: Scene) -> None:
+    """Skip a task of the prospect."""
+    (state,) = scene.states_of(5)
+    told = {"state": "skipped", "action": "call", "taskType": "sequence_step_call"}
+    relations = {"prospect": 5, "subject": 5, "sequenceState": state, "sequence": 1}
+    scene.edit_outreach(op="create", type="task", id=DELETED_TASK, attributes=told, relations=relations)
+
+
+@pytest.mark.parametrize("kind, waited", [("lost_reply", (28, 40)), ("drop", (34, 45))])
+def test_a_cancelled_task_is_made_once_too(make_scene: MakeScene, kind: str, waited: tuple[int, int]) -> None:
+    """The same for tasks, and for one that was deleted in the CRM and is made again."""
+    scene = lagging(make_scene)
+    scene.sync()
+    scene.later(60)
+    skipped(scene)
+    for wanted in (1, 2):
+        scene.slept.clear()
+        break_write(scene, kind, "tasks")
+        assert scene.sync(wait_s=60).converged
+        assert scene.creates() == ["person 5"] + [f"task {DELETED_TASK}"] * wanted
+        assert waited[0] < sum(scene.slept) < waited[1]
+        scene.later(120)
+        assert scene.sync().converged
+        (living,) = [task["id"] for task in scene.tasks() if not task["is_deleted"]]
+        scene.edit_crm(op="delete", type="task", id=living)
+        scene.later(60)
