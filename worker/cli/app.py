@@ -13,7 +13,22 @@ import sqlalchemy.exc
 import typer
 
 from worker import bootstrap, config, embedded, telemetry
-from worker.cli import database, demo, held, link, mapping, opt_in, pause, processes, resync, sim, status, sync, web
+from worker.cli import (
+    database,
+    demo,
+    failures,
+    held,
+    link,
+    mapping,
+    opt_in,
+    pause,
+    processes,
+    resync,
+    sim,
+    status,
+    sync,
+    web,
+)
 from worker.core import errors, mapping_file
 
 if TYPE_CHECKING:
@@ -55,6 +70,7 @@ app.command("web")(web.web)
 app.command("demo", hidden=True)(demo.demo)
 app.command("link")(link.link)
 app.command("opt-in")(opt_in.opt_in)
+app.add_typer(failures.app, name="failures")
 app.add_typer(held.app, name="held")
 app.add_typer(mapping.app, name="mapping")
 app.add_typer(database.app, name="db")

@@ -119,7 +119,7 @@ def kinds(chosen: Chosen) -> Iterator[tuple[Kind, tuple[int, ...]]]:
 def _sorted_out(db: sa.Connection, chosen: Chosen, names: Names) -> Receipt:
     words = {Kind.PROSPECT: "prospect", Kind.PERSON: "person", Kind.TASK: "task"}
     queued: dict[Kind, tuple[int, ...]] = {}
-    skipped = _unknown(db, chosen.unknown, names)
+    skipped = unknown(db, chosen.unknown, names)
     for kind, ids in kinds(chosen):
         waiting = reopening.held(db, kind, ids)
         left_out = reopening.excluded(db, kind, ids)
@@ -130,9 +130,9 @@ def _sorted_out(db: sa.Connection, chosen: Chosen, names: Names) -> Receipt:
     return Receipt(told, tuple(skipped))
 
 
-def _unknown(db: sa.Connection, unknown: tuple[str, ...], names: Names) -> list[Skipped]:
+def unknown(db: sa.Connection, named: tuple[str, ...], names: Names) -> list[Skipped]:
     """Tell of what nobody here knows whether that is because it was erased."""
-    called = {text: _name(text, names) for text in unknown}
+    called = {text: _name(text, names) for text in named}
     erased = reopening.forgotten(db, [name for name in called.values() if name])
     reasons = {text: FORGOTTEN if name in erased else UNKNOWN for text, name in called.items()}
     return [Skipped(text, why, _WORDS[why]) for text, why in reasons.items()]
