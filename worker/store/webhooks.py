@@ -15,6 +15,8 @@ from worker.store.tables import WebhookRow
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
+    from worker.store.database import Store
+
 WEBHOOK: sa.Table = WebhookRow.__table__  # type: ignore[attr-defined]
 
 LEASE = timedelta(seconds=15)
@@ -106,6 +108,14 @@ def pulse(db: sa.Connection) -> Pulse:
     waiting = sa.select(sa.func.count().label("rows"), sa.func.min(WEBHOOK.c.at).label("since"))
     row = db.execute(waiting.where(WEBHOOK.c.done_at.is_(None))).one()
     return Pulse(last, row.rows, row.since)
+
+
+def clean_all(store: Store, now: datetime) -> None:
+    """Forget the events of long ago, portion by portion."""
+    more = True
+    while more:
+        with store.write() as db:
+            more = clean(db, now)
 
 
 def clean(db: sa.Connection, now: datetime) -> bool:
