@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
 OPT_OUT, APPLY, POLL, SLOW = "optout", "apply", "poll", "slow"
 SWEEP_S = 5.0
+HINTS_S = 1.0
+"""How often stored webhooks are looked for, where there can be any: what one tells is in the CRM within five seconds."""
+WATCH_S = 3600.0
 ROUND_S = 60.0
 """How often the rolling sweep looks whether a slice is due; the store spreads them over a day."""
 CHECK_S = 3600.0
@@ -36,6 +39,8 @@ app.conf.update(
         "outbook.apply": {"queue": APPLY},
         "outbook.opt_outs": {"queue": OPT_OUT},
         "outbook.sweep": {"queue": OPT_OUT},
+        "outbook.hints": {"queue": OPT_OUT},
+        "outbook.watch_webhooks": {"queue": SLOW},
         "outbook.check_fields": {"queue": SLOW},
         "outbook.round": {"queue": SLOW},
         "outbook.resync": {"queue": SLOW},
@@ -79,14 +84,18 @@ app.conf.update(
 )
 
 
-def beat_table(poll_seconds: float) -> dict[str, dict[str, Any]]:
-    """Return what is rung when: each stream, the sweep, the hourly look at the CRM's fields."""
+def beat_table(poll_seconds: float, *, webhooks: bool = False) -> dict[str, dict[str, Any]]:
+    """Return what is rung when: each stream, the sweep, the hourly look at the CRM's fields, webhooks where they are received."""
 
     def entry(task: str, every: float, *args: str) -> dict[str, Any]:
         return {"task": task, "schedule": every, "args": args, "options": {"expires": every * EXPIRES}}
 
     polls = {f"poll-{stream.value}": entry("outbook.poll", poll_seconds, stream.value) for stream in STREAMS}
-    return polls | {
+    heard = {
+        "hints": entry("outbook.hints", HINTS_S),
+        "watch-webhooks": entry("outbook.watch_webhooks", WATCH_S),
+    }
+    return polls | (heard if webhooks else {}) | {
         "sweep": entry("outbook.sweep", SWEEP_S),
         "round": entry("outbook.round", ROUND_S),
         "check-fields": entry("outbook.check_fields", CHECK_S),
@@ -95,7 +104,8 @@ def beat_table(poll_seconds: float) -> dict[str, dict[str, Any]]:
 
 def configure(settings: Settings) -> celery.Celery:
     """Return the application, bound to the broker and the pace that the settings name."""
-    app.conf.update(broker_url=settings.broker_url.get_secret_value(), beat_schedule=beat_table(settings.poll_seconds))
+    table = beat_table(settings.poll_seconds, webhooks=bool(settings.outreach.webhook_secrets))
+    app.conf.update(broker_url=settings.broker_url.get_secret_value(), beat_schedule=table)
     return app
 
 

@@ -24,9 +24,9 @@ from worker import bootstrap, config
 from worker.app import app
 from worker.core import errors
 from worker.core.records import Kind
-from worker.store import backlog, mappings, outbox, wording
+from worker.store import backlog, mappings, outbox, webhooks, wording
 from worker.store.outbox import Lane
-from worker.sync import apply, brakes, fields, resync, skips, strangers
+from worker.sync import apply, brakes, fields, intake, resync, skips, strangers, subscriptions, timing
 from worker.sync import sweep as rounds
 from worker.sync.poll import poll as poll_stream
 
@@ -106,10 +106,40 @@ def poll(stream: str) -> None:
             ring("outbook.opt_outs")
             ring("outbook.apply")
 
+    shortest_s = on.settings.poll_seconds
+    if not timing.is_due(on.store, Kind(stream), shortest_s, bootstrap.now()):
+        return
     told = poll_stream(Kind(stream), **on.reading(), until=bootstrap.now() + POLL_FOR, on_page=rung)
     log.info("polled", stream=stream, read=told.read, moved=told.moved, queued=told.queued, busy=told.busy)
     if not told.ended:
         ring("outbook.poll", stream)
+    elif not told.busy:
+        timing.plan_next(on.store, Kind(stream), shortest_s, bootstrap.now())
+
+
+@app.task(name="outbook.hints", base=OutbookTask)
+def take_hints() -> None:
+    """Look at the webhooks that wait, and ring for what they brought; after a full batch for the next."""
+    told = intake.take(**runtime().reading())
+    if told.read:
+        log.info("hinted", read=told.read, moved=told.moved, queued=told.queued)
+    if told.queued:
+        ring("outbook.opt_outs")
+        ring("outbook.apply")
+    if told.more:
+        ring("outbook.hints")
+
+
+@app.task(name="outbook.watch_webhooks", base=OutbookTask)
+def watch_webhooks() -> None:
+    """Renew what Outreach has switched off, warn when webhooks have fallen silent, forget events of long ago."""
+    on, secret = runtime(), subscriptions.secret_of(runtime().settings)
+    if silence := subscriptions.silence(on.store, bootstrap.now()):
+        log.warning("webhooks_silent", reason=silence)
+    done = subscriptions.watch(on.store, on.remotes.outreach, secret, bootstrap.now()) if secret else None
+    if done is not None:
+        log.info("webhooks_watched", created=done.created, renewed=done.renewed, refused=done.refused)
+    webhooks.clean_all(on.store, bootstrap.now())
 
 
 @app.task(name="outbook.apply", base=OutbookTask)
@@ -139,8 +169,11 @@ def sweep() -> None:
     on = runtime()
     with on.store.read() as db:
         due = backlog.claimable(db, bootstrap.now())
+        hinted = webhooks.any_free(db, bootstrap.now())
     if not due:
         brakes.note_first_pass(on.store, bootstrap.now())
+    if hinted:
+        ring("outbook.hints")
     if due.get(Lane.OPT_OUT):
         ring("outbook.opt_outs")
     for _ in range(min(RINGS, -(-sum(due.values()) // outbox.BATCH))):

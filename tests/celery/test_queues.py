@@ -28,6 +28,8 @@ WHERE = {
     "outbook.apply": "apply",
     "outbook.opt_outs": "optout",
     "outbook.sweep": "optout",
+    "outbook.hints": "optout",
+    "outbook.watch_webhooks": "slow",
     "outbook.check_fields": "slow",
     "outbook.round": "slow",
     "outbook.resync": "slow",
@@ -80,7 +82,9 @@ def test_every_task_and_every_tick_has_a_queue() -> None:
     assert [entry["args"] for entry in table.values() if entry["task"] == "outbook.poll"] == [
         (s.value,) for s in STREAMS
     ]
-    assert all(0 < entry["options"]["expires"] < entry["schedule"] for entry in table.values())
+    heard = {**front.beat_table(60, webhooks=True), **table}
+    assert {entry["task"] for entry in heard.values()} - ticks == {"outbook.hints", "outbook.watch_webhooks"}
+    assert all(0 < entry["options"]["expires"] < entry["schedule"] for entry in heard.values())
     assert {queue.name for queue in front.app.conf.task_queues} == set(QUEUES)
 
 
