@@ -5,7 +5,10 @@ from __future__ import annotations
 import json
 import os
 import sys
+from dataclasses import replace
+from datetime import UTC
 from pathlib import Path
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
@@ -13,30 +16,36 @@ from rich.markup import escape
 from rich.table import Table
 
 from worker import bootstrap, config
+from worker.cli.selection import selecting
+from worker.config import Settings
 from worker.store.database import Store
+from worker.store.selection import Selection, resolve
 from worker.sync import fields, held
 
 app = typer.Typer(help="What waits for a person to decide.", no_args_is_help=True)
 INVALID, UNFINISHED = 4, 3
 MANY = 20
-KINDS = "brake, unreadable, ambiguous, ask, conflict or breaker"
+KINDS = ("brake", "unreadable", "ambiguous", "ask", "conflict", "breaker", fields.FIELD, fields.LABEL)
+
+_Kind = Annotated[str | None, typer.Option("--kind", help=f"Only this kind: {', '.join(KINDS)}.")]
+_Yes = Annotated[bool, typer.Option("--yes", help="Do not ask, however many records hang on it.")]
+_AsJson = Annotated[bool, typer.Option("--json", help="Print the outcome as one JSON document.")]
 
 
 @app.command("list")
-def show(*, as_json: bool = typer.Option(False, "--json", help="Print the entries as one JSON document.")) -> None:
+@selecting(needed=False)
+def show(selection: Selection, *, kind: _Kind = None, as_json: _AsJson = False) -> None:
     """Show what waits, since when, and how many records hang on it."""
-    settings = config.load(os.environ, Path.cwd(), credentials=False)
-    store = bootstrap.open_store(settings)
-    found = held.entries(store)
+    settings, store = _opened()
+    found, partly = _about(store, selection, kind)
+    found = [*found, *partly]
     if as_json:
-        told = [
-            {"key": e.key, "kind": e.kind, "records": e.records, "since": e.since.isoformat(), "words": e.words}
-            for e in found
-        ]
-        typer.echo(json.dumps({"held": told}, ensure_ascii=False))
+        _print({"held": [_told(one) for one in found]})
         return
     if not found:
-        typer.echo("nothing waits for a person")
+        typer.echo(
+            "nothing waits for a person" if selection.empty and kind is None else "nothing of that waits for a person"
+        )
         return
     conflicts = [one for one in found if one.field]
     sides = held.sides(store, bootstrap.known_mapping(settings, store), conflicts) if conflicts else {}
@@ -51,45 +60,41 @@ def show(*, as_json: bool = typer.Option(False, "--json", help="Print the entrie
 
 
 @app.command()
+@selecting(needed=False)
 def approve(
-    kind: str | None = typer.Option(None, help=f"Only this kind: {KINDS}."),
-    prospect: int | None = typer.Option(None, help="Only the entry of this prospect."),
-    how: held.As | None = typer.Option(None, "--as", help="recreate or unlink a deleted person; crm or outreach wins."),
+    selection: Selection,
     *,
-    everything: bool = typer.Option(False, "--all", help="Every entry."),
-    yes: bool = typer.Option(False, "--yes", help="Do not ask, however many records hang on it."),
+    kind: _Kind = None,
+    how: held.As | None = typer.Option(None, "--as", help="recreate or unlink a deleted person; crm or outreach wins."),
+    yes: _Yes = False,
+    as_json: _AsJson = False,
 ) -> None:
     """Let entries go on; the next pass looks at each again. A missing field or label needs mending, not approval."""
-    settings = config.load(os.environ, Path.cwd(), credentials=False)
-    store = bootstrap.open_store(settings)
+    settings, store = _opened()
     mapping = bootstrap.known_mapping(settings, store)
-    chosen = [one for one in _chosen(store, kind, prospect, everything) if one.kind not in {fields.FIELD, fields.LABEL}]
+    chosen = [one for one in _chosen(store, selection, kind) if one.kind not in {fields.FIELD, fields.LABEL}]
     for asked, choices in held.CHOICES.items():
         if any(one.kind == asked for one in chosen) and how not in choices:
             words = " or ".join(f"--as {choice}" for choice in sorted(choices))
-            sys.stderr.write(f"outbook: say {words}: that is what the entries of kind {asked} ask\n")
-            raise typer.Exit(INVALID)
+            raise config.SettingsInvalid([f"say {words}: that is what the entries of kind {asked} ask"])
     records = sum(one.records for one in chosen)
     if records > MANY and not yes and not _sure(records):
         raise typer.Exit(INVALID)
     due = held.approve(store, chosen, mapping, how=how, now=bootstrap.now())
+    if as_json:
+        _print({"approved": [_told(one) for one in chosen], "due": due})
+        return
     typer.echo(
         f"{len(chosen)} entries approved, {due} records due again; `outbook sync` or the workers go on with them"
     )
 
 
 @app.command()
-def reject(
-    kind: str | None = typer.Option(None, help=f"Only this kind: {KINDS}."),
-    prospect: int | None = typer.Option(None, help="Only the entry of this prospect."),
-    *,
-    everything: bool = typer.Option(False, "--all", help="Every entry that can be rejected."),
-    yes: bool = typer.Option(False, "--yes", help="Do not ask, however many records hang on it."),
-) -> None:
+@selecting(needed=False)
+def reject(selection: Selection, *, kind: _Kind = None, yes: _Yes = False, as_json: _AsJson = False) -> None:
     """Unlink people who were deleted in the CRM, or cannot be read there, instead of creating them again."""
-    settings = config.load(os.environ, Path.cwd(), credentials=False)
-    store = bootstrap.open_store(settings)
-    chosen = _chosen(store, kind, prospect, everything)
+    _, store = _opened()
+    chosen = _chosen(store, selection, kind)
     meant = [one for one in chosen if one.deletion]
     for one in chosen:
         if not one.deletion:
@@ -100,14 +105,52 @@ def reject(
     if records > MANY and not yes and not _sure(records):
         raise typer.Exit(INVALID)
     count = held.reject(store, meant, now=bootstrap.now())
+    if as_json:
+        _print({"rejected": [_told(one) for one in meant], "unlinked": count})
+        return
     typer.echo(f"{len(meant)} entries rejected, {count} pairs unlinked; they stay so")
 
 
-def _chosen(store: Store, kind: str | None, prospect: int | None, everything: bool) -> list[held.Entry]:
-    if kind is None and prospect is None and not everything:
-        sys.stderr.write("outbook: say which: --kind, --prospect or --all; `outbook held list` shows them\n")
-        raise typer.Exit(INVALID)
-    return [one for one in held.entries(store) if kind in {None, one.kind} and prospect in {None, one.prospect}]
+def _opened() -> tuple[Settings, Store]:
+    settings = config.load(os.environ, Path.cwd(), credentials=False)
+    return settings, bootstrap.open_store(settings)
+
+
+def _chosen(store: Store, selection: Selection, kind: str | None) -> list[held.Entry]:
+    """Return the entries to be decided, having said which are not, for others hang on them too."""
+    if kind is None and selection.empty:
+        raise config.SettingsInvalid(["say which: --kind, --prospect, --all …; `outbook held list` shows them"])
+    found, partly = _about(store, selection, kind)
+    for one in partly:
+        words = f"{one.records} records hang on it, not only these; decide it whole with --kind {one.kind}"
+        sys.stderr.write(f"outbook: {one.key} is left as it is: {words}\n")
+    return found
+
+
+def _about(store: Store, selection: Selection, kind: str | None) -> tuple[list[held.Entry], list[held.Entry]]:
+    if kind is not None and kind not in KINDS:
+        raise config.SettingsInvalid([f"--kind: {kind} is none; it is one of {', '.join(KINDS)}"])
+    found = [one for one in held.entries(store) if kind in {None, one.kind}]
+    limit = selection.limit
+    if selection.empty or (selection.everyone and selection.since is None and not selection.failed):
+        return found[:limit], []
+    with store.read() as db:
+        chosen = resolve(db, replace(selection, limit=None), bootstrap.now())
+    if chosen.unknown and not len(chosen):
+        raise config.SettingsInvalid([f"{one}: not known here" for one in chosen.unknown])
+    for one in chosen.unknown:
+        sys.stderr.write(f"outbook: {one}: not known here\n")
+    mine, partly = held.about(store, found, chosen)
+    return mine[:limit], partly
+
+
+def _told(one: held.Entry) -> dict[str, Any]:
+    since = one.since.astimezone(UTC).isoformat()
+    return {"key": one.key, "kind": one.kind, "records": one.records, "since": since, "words": one.words}
+
+
+def _print(document: dict[str, Any]) -> None:
+    sys.stdout.write(json.dumps(document, ensure_ascii=False) + "\n")
 
 
 def _sure(records: int) -> bool:

@@ -7,14 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
-from worker.store.database import chunks
+from worker.core.records import Kind, Ref
+from worker.store.database import CHUNK, chunks
 from worker.store.outbox import CHANGE, HOLD, Lane, Standing
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from datetime import datetime
-
-    from worker.core.records import Kind
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,3 +156,16 @@ def unsettled_ids(db: sa.Connection, kind: Kind) -> list[int]:
     waiting = (Standing.DUE.value, Standing.HELD.value)
     query = sa.select(CHANGE.c.record_id).where(CHANGE.c.kind == kind, CHANGE.c.state.in_(waiting))
     return [row.record_id for row in db.execute(query)]
+
+
+def hanging(db: sa.Connection, keys: Iterable[str]) -> dict[str, list[Ref]]:
+    """Return by the key of an entry which records hang on it."""
+    wanted = sorted(set(keys))
+    found: dict[str, list[Ref]] = {}
+    for start in range(0, len(wanted), CHUNK):
+        query = sa.select(CHANGE.c.hold_key, CHANGE.c.kind, CHANGE.c.record_id).where(
+            CHANGE.c.hold_key.in_(wanted[start : start + CHUNK])
+        )
+        for row in db.execute(query):
+            found.setdefault(row.hold_key, []).append(Ref(Kind(row.kind), row.record_id))
+    return found

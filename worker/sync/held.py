@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from worker.core import plan, transforms
 from worker.core.records import Kind, Shadow
-from worker.store import brakes, links, mirror, outbox
+from worker.store import backlog, brakes, links, mirror, outbox
 from worker.store.outbox import Lane
 from worker.sync import brakes as sync_brakes
 from worker.sync import breakers, fields, receipts
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from worker.core.mapping import Mapping
     from worker.core.records import Link, Value
     from worker.store.database import Store
+    from worker.store.selection import Chosen
 
 
 class As(StrEnum):
@@ -89,6 +90,25 @@ def entries(store: Store) -> list[Entry]:
 
 def _words(row: Any) -> str:  # noqa: ANN401 - a row of the driver
     return f"{row.words}; last saved in the CRM by {row.login}" if row.login else str(row.words)
+
+
+def about(store: Store, found: Sequence[Entry], chosen: Chosen) -> tuple[list[Entry], list[Entry]]:
+    """Return the entries that are about the chosen alone, and those on which some of them hang beside others.
+
+    Whoever decides about one person must not let a tripped brake go for hundreds.
+    """
+    ids = {Kind.PROSPECT: set(chosen.prospects), Kind.PERSON: set(chosen.people), Kind.TASK: set(chosen.tasks)}
+    with store.read() as db:
+        hanging = backlog.hanging(db, [one.key for one in found])
+    alone, partly = [], []
+    for one in found:
+        theirs = hanging.get(one.key, [])
+        mine = [ref for ref in theirs if ref.id in ids.get(ref.kind, ())]
+        if one.prospect in ids[Kind.PROSPECT] or (theirs and len(mine) == len(theirs)):
+            alone.append(one)
+        elif mine:
+            partly.append(one)
+    return alone, partly
 
 
 def approve(store: Store, chosen: Sequence[Entry], mapping: Mapping, *, how: As | None, now: datetime) -> int:
