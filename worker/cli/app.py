@@ -16,6 +16,7 @@ from worker import bootstrap, config, embedded, telemetry
 from worker.cli import (
     database,
     demo,
+    explain,
     failures,
     held,
     link,
@@ -63,6 +64,7 @@ app.command("resync")(resync.resync)
 app.command("pause")(pause.pause)
 app.command("resume")(pause.resume)
 app.command("status")(status.status)
+app.command("explain")(explain.explain)
 app.command("up")(processes.up)
 app.command("worker")(processes.worker)
 app.command("beat")(processes.beat)

@@ -20,6 +20,16 @@ if TYPE_CHECKING:
     from worker.sync.tally import Tally
 
 
+WIDE = 200
+"""Letters of a line where there is no terminal."""
+
+
+def paper() -> Console:
+    """Return where data is printed: a terminal's own width, else wide enough that nothing is cut."""
+    console = Console(file=sys.stdout)
+    return console if console.is_terminal else Console(file=sys.stdout, width=WIDE)
+
+
 def span(seconds: float) -> str:
     """Return a span of time in the unit that fits: 12 s, 5 min, 3 h, 2 days."""
     for unit, size, up_to in (("s", 1, 120), ("min", 60, 7200), ("h", 3600, 172_800)):

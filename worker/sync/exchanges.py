@@ -46,14 +46,18 @@ def of_case(case: Case, mapping: Mapping) -> list[Exchange]:
 
 
 def of_task(
-    task_id: int, crm_id: int, version: int, fields: Dict[str, Value], receipt: Receipt, *, reference: str
+    task_id: int, crm_id: int, version: int, fields: Dict[str, Value], receipt: Receipt, *, mapping: Mapping
 ) -> Exchange:
-    """Return what was asked about a Cancelled task in the CRM; its description is somebody's note."""
-    kept = _TASK_TEXTS | {reference}
-    sent = {name: masks.cut(value) if name in kept else masks.masked(value) for name, value in fields.items()}
+    """Return what was asked about a Cancelled task in the CRM."""
     about: dict[str, Value] = {"id": crm_id, "lock_version": version} if crm_id else {"id": 0}
-    request = _put("/activity/tasks.api", {**about, **sent})
+    request = _put("/activity/tasks.api", {**about, **shown_of_task(fields, mapping)})
     return Exchange(Kind.TASK, task_id, System.CRM, request, _answer(receipt, {}))
+
+
+def shown_of_task(fields: Dict[str, Value], mapping: Mapping) -> dict[str, Value]:
+    """Return the fields of a CRM task as they may be shown; its description is somebody's note."""
+    told = _TASK_TEXTS | {mapping.task.reference}
+    return {name: masks.cut(value) if name in told else masks.masked(value) for name, value in fields.items()}
 
 
 def _asked_of_outreach(case: Case, mapping: Mapping) -> dict[str, Value]:

@@ -378,7 +378,7 @@ def _receive(db: sa.Connection, on: Applier, cases: Sequence[_Case], tally: Tall
 def _exchange(on: Applier, case: _Case) -> Exchange:
     receipt = case.receipt or deliver.Receipt(case.change.ref.id)
     sent = case.fields
-    return of_task(case.change.ref.id, case.crm_id, case.version, sent, receipt, reference=on.mapping.task.reference)
+    return of_task(case.change.ref.id, case.crm_id, case.version, sent, receipt, mapping=on.mapping)
 
 
 def _close(db: sa.Connection, on: Applier, case: _Case, tally: Tally) -> None:
