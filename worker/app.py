@@ -85,17 +85,16 @@ app.conf.update(
 
 
 def beat_table(poll_seconds: float, *, webhooks: bool = False) -> dict[str, dict[str, Any]]:
-    """Return what is rung when: each stream, the sweep, the hourly look at the CRM's fields, webhooks where they are received."""
+    """Return what is rung when: each stream, the sweep, the hourly look at the CRM's fields, webhooks where there are any."""
 
     def entry(task: str, every: float, *args: str) -> dict[str, Any]:
         return {"task": task, "schedule": every, "args": args, "options": {"expires": every * EXPIRES}}
 
     polls = {f"poll-{stream.value}": entry("outbook.poll", poll_seconds, stream.value) for stream in STREAMS}
-    heard = {
-        "hints": entry("outbook.hints", HINTS_S),
-        "watch-webhooks": entry("outbook.watch_webhooks", WATCH_S),
-    }
-    return polls | (heard if webhooks else {}) | {
+    if webhooks:
+        polls["hints"] = entry("outbook.hints", HINTS_S)
+        polls["watch-webhooks"] = entry("outbook.watch_webhooks", WATCH_S)
+    return polls | {
         "sweep": entry("outbook.sweep", SWEEP_S),
         "round": entry("outbook.round", ROUND_S),
         "check-fields": entry("outbook.check_fields", CHECK_S),
