@@ -23,6 +23,7 @@ SWEEP_S = 5.0
 HINTS_S = 1.0
 """How often stored webhooks are looked for, where there can be any: what one tells is in the CRM within five seconds."""
 WATCH_S = 3600.0
+EVENTS_S = 300.0
 ROUND_S = 60.0
 """How often the rolling sweep looks whether a slice is due; the store spreads them over a day."""
 CHECK_S = 3600.0
@@ -43,6 +44,7 @@ app.conf.update(
         "outbook.watch_webhooks": {"queue": SLOW},
         "outbook.check_fields": {"queue": SLOW},
         "outbook.round": {"queue": SLOW},
+        "outbook.events": {"queue": SLOW},
         "outbook.resync": {"queue": SLOW},
     },
     task_serializer="json",
@@ -97,6 +99,7 @@ def beat_table(poll_seconds: float, *, webhooks: bool = False) -> dict[str, dict
     return polls | {
         "sweep": entry("outbook.sweep", SWEEP_S),
         "round": entry("outbook.round", ROUND_S),
+        "events": entry("outbook.events", EVENTS_S),
         "check-fields": entry("outbook.check_fields", CHECK_S),
     }
 

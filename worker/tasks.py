@@ -26,7 +26,7 @@ from worker.core import errors
 from worker.core.records import Kind
 from worker.store import backlog, mappings, outbox, webhooks, wording
 from worker.store.outbox import Lane
-from worker.sync import apply, brakes, fields, intake, resync, skips, strangers, subscriptions, timing
+from worker.sync import apply, brakes, feeds, fields, intake, resync, skips, strangers, subscriptions, timing
 from worker.sync import sweep as rounds
 from worker.sync.poll import poll as poll_stream
 
@@ -191,6 +191,18 @@ def take_round() -> None:
             if told.missed or told.removed:
                 ring("outbook.opt_outs")
                 ring("outbook.apply")
+
+
+@app.task(name="outbook.events", base=OutbookTask)
+def listen() -> None:
+    """Read what Outreach tells beside its records, as far as the token may, and ring for what that brought."""
+    for told in feeds.listen(runtime().applier()):
+        log.info(
+            "heard", feed=told.feed, read=told.read, opted_out=told.opted_out, moved=told.moved, trouble=told.trouble
+        )
+        if told.queued:
+            ring("outbook.opt_outs")
+            ring("outbook.apply")
 
 
 @app.task(name="outbook.check_fields", base=OutbookTask)

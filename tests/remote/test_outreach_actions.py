@@ -128,7 +128,7 @@ def test_an_action_answered_with_another_record_proves_nothing(vendor: Vendor, r
 def test_the_states_of_a_pair(vendor: Vendor, reply: Reply) -> None:
     """They are asked for by prospect and sequence at once."""
     vendor.says(reply({"data": [told("sequenceState", 31, state="active")["data"]]}))
-    (state,) = vendor.outreach.states_in(7, 3, attributes=("state",), relations=("prospect",))
+    (state,) = vendor.outreach.states_of([7], 3, attributes=("state",), relations=("prospect",))
     assert (state.ref.id, state.fields) == (31, {"state": "active"})
     query = dict(vendor.requests[0].url.params)
     assert (query["filter[prospect][id]"], query["filter[sequence][id]"]) == ("7", "3")

@@ -15,13 +15,13 @@ from worker.store.cursors import Reading
 STREAM = Kind.STATE
 
 
-def lease(store: database.Store, at: float = 0, stream: Kind = STREAM) -> Reading | None:
+def lease(store: database.Store, at: float = 0, stream: Kind = STREAM) -> Reading[Kind] | None:
     """Take the stream's lease."""
     with store.write() as db:
         return cursors.lease(db, stream, later(at))
 
 
-def leased(store: database.Store, at: float = 0) -> Reading:
+def leased(store: database.Store, at: float = 0) -> Reading[Kind]:
     """Take the stream's lease, which must be free."""
     reading = lease(store, at)
     assert reading is not None
@@ -153,7 +153,7 @@ def test_what_is_not_primed_is_told(store: database.Store) -> None:
 
 def test_only_one_of_many_gets_the_lease(store: database.Store) -> None:
     """Eight readers that come at once: one reads, seven are told that it is busy."""
-    told: list[Reading | None] = []
+    told: list[Reading[Kind] | None] = []
     start = threading.Barrier(8)
 
     def read() -> None:

@@ -11,6 +11,7 @@ import sqlalchemy as sa
 from tests.sync.conftest import MakeScene
 from tests.sync.scene import LEASE_S, Killed, Life, Scene, reads_of
 from worker.core.records import Kind
+from worker.sim.outreach_options import Options
 from worker.store import links, mirror, outbox, rounds, sights
 from worker.sync import held, sweep
 from worker.sync.sweep import Swept
@@ -19,6 +20,23 @@ STATE = "cf_person_sequence_state"
 HOUR, DAY = 3600.0, 86400.0
 LATEST = 9001
 """The prospect with the newest stamps: what is older no poll looks at any more."""
+
+
+SCOPES = frozenset(
+    f"{plural}.all" for plural in ("prospects", "sequences", "sequenceSteps", "sequenceStates", "tasks", "users")
+)
+"""All but those of the feeds: here nothing but the sweep tells what is gone."""
+
+
+@pytest.fixture
+def scene(make_scene: MakeScene) -> Scene:
+    """Return a scene without people, and without events."""
+    return quiet(make_scene)
+
+
+def quiet(make_scene: MakeScene) -> Scene:
+    """Return a scene whose token may read no feed."""
+    return make_scene(options=Options(scopes=SCOPES))
 
 
 def peopled(scene: Scene, people: int, **more: object) -> Scene:
@@ -184,7 +202,7 @@ def test_what_the_next_poll_will_show_is_left_to_it(scene: Scene) -> None:
 def test_a_round_costs_a_call_a_slice_and_takes_a_day(make_scene: MakeScene, monkeypatch: pytest.MonkeyPatch) -> None:
     """Slices are spread over the day; each id is listed once; the next round begins a day after the last began."""
     monkeypatch.setattr(sweep, "SLICE", 10)
-    scene = peopled(make_scene(), 24)
+    scene = peopled(quiet(make_scene), 24)
     scene.wire.calls.clear()
     read = {"sequenceStates": 0, "prospects": 0}
     began, hours = scene.now(), []
@@ -218,7 +236,7 @@ def hide(scene: Scene, *prospects: int, verb: str = "hide") -> None:
 
 def test_a_lost_permission_trips_the_brake(make_scene: MakeScene) -> None:
     """More than twenty at once: one entry a kind, nobody is touched, until the permission is back; then it lifts itself."""
-    scene = peopled(make_scene(), 30)
+    scene = peopled(quiet(make_scene), 30)
     hide(scene, *range(1, 26))
     assert found(roll(scene)) == {}
     assert {(one.key, one.kind) for one in entries(scene)} == {
@@ -239,7 +257,7 @@ def test_a_lost_permission_trips_the_brake(make_scene: MakeScene) -> None:
 
 def test_an_approved_brake_lets_them_go_at_once(make_scene: MakeScene) -> None:
     """Somebody says they are really gone: the next pass takes them as removed without waiting for the next round."""
-    scene = peopled(make_scene(), 30)
+    scene = peopled(quiet(make_scene), 30)
     gone(scene, "prospect", *range(1, 26))
     roll(scene)
     held.approve(scene.store, entries(scene), scene.mapping, how=None, now=scene.now())
@@ -254,7 +272,7 @@ def test_an_approved_brake_lets_them_go_at_once(make_scene: MakeScene) -> None:
 def test_removals_spread_over_a_day_add_up(make_scene: MakeScene, monkeypatch: pytest.MonkeyPatch) -> None:
     """Fifteen now and fifteen in the next slice are thirty within a day: the first go, the second trip the brake."""
     monkeypatch.setattr(sweep, "SLICE", 25)
-    scene = peopled(make_scene(), 50)
+    scene = peopled(quiet(make_scene), 50)
     states = [scene.states_of(n)[0] for n in range(1, 51)]
     gone(scene, "sequenceState", *states[:15])
     assert found(roll(scene)) == {Kind.STATE: (0, 15)}
@@ -267,7 +285,7 @@ def test_removals_spread_over_a_day_add_up(make_scene: MakeScene, monkeypatch: p
 @pytest.mark.parametrize("answer", ["empty", "short"])
 def test_an_implausible_answer_is_never_all_gone(make_scene: MakeScene, answer: str) -> None:
     """A list that leaves most out, while each is there by id: nothing is removed or held; the slice is tried again."""
-    scene = peopled(make_scene(), 30)
+    scene = peopled(quiet(make_scene), 30)
     lists = {"data": [] if answer == "empty" else [{"type": "sequenceState", "id": 1, "attributes": {}}]}
     scene.outreach.faults.arm([list_of_states("status", code=200, body=lists)])
     told = roll(scene)
@@ -283,7 +301,7 @@ def test_an_implausible_answer_is_never_all_gone(make_scene: MakeScene, answer: 
 
 def test_a_few_left_out_that_are_there_by_id_stay(make_scene: MakeScene) -> None:
     """Some records may never be listed: they cost a look-up a round, and nothing is removed."""
-    scene = peopled(make_scene(), 5)
+    scene = peopled(quiet(make_scene), 5)
     scene.outreach.faults.arm([list_of_states("status", code=200, body={"data": []})])
     assert found(roll(scene)) == {}
     with scene.store.read() as db:

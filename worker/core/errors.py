@@ -3,7 +3,7 @@
 OutbookError
 ├── Transient           try again later: Throttled, RemoteDown, StaleVersion
 ├── RecordFault         this record, not its neighbours: InvalidField, UnmappedState, AmbiguousMatch, Unreadable
-└── Halt                stop the stream or the side and say so: AuthRevoked, ContractBroken, UnsafePlan, BudgetSpent
+└── Halt                stop the stream or the side and say so: AuthRevoked (Forbidden), ContractBroken, UnsafePlan, BudgetSpent
 """
 
 from __future__ import annotations
@@ -85,6 +85,10 @@ class Halt(OutbookError):
 
 class AuthRevoked(Halt):
     """The vendor no longer accepts our credentials, or they lack a permission."""
+
+
+class Forbidden(AuthRevoked):
+    """The credentials are good, but lack the permission for this."""
 
 
 class ContractBroken(Halt):

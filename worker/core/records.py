@@ -43,6 +43,13 @@ class Kind(StrEnum):
         return System.CRM if self in {Kind.PERSON, Kind.CRM_TASK} else System.OUTREACH
 
 
+class Feed(StrEnum):
+    """What Outreach tells beside its records, if the token may read it: heeded, never mirrored."""
+
+    EVENTS = "events"
+    ADDRESSES = "emailAddresses"
+
+
 @dataclass(frozen=True, slots=True, order=True)
 class Ref:
     """One record of one side."""

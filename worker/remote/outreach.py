@@ -15,7 +15,7 @@ from worker.remote import base, outreach_json
 from worker.remote.outreach_tokens import TokenPair, Tokens, organisation, refresh
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 __all__ = ["Outreach", "TokenPair", "Tokens", "refresh"]
 
@@ -95,17 +95,14 @@ class Outreach:
         states: Sequence[str] = (),
         size: int = 1000,
     ) -> base.Page:
-        """Return the first ``size`` records whose ids come after ``place``, by id; only those in ``states`` if any are named.
-
-        That ids may be filtered by a range and sorted by is read out of the vendor's documents, not proven: an answer in
-        another order is ContractBroken.
-        """
+        """Return the first ``size`` records after an id, by id; only those in ``states`` if any are named."""
         asked = outreach_json.shape(kind, attributes, relations)
         params = [*_sized(asked, size), ("sort", "id"), ("filter[id]", f"{place + 1}..inf")]
         if states:
             params.append(("filter[state]", ",".join(states)))
         page = self._page(asked, frozenset(attributes), self.client.url(f"/api/v2/{kind.value}", params), None)
         ids = [place, *(one.ref.id for one in page.snapshots)]
+        # That a range of ids may be asked for, in their order, is unproven (facts, outreach-api 5).
         if any(later <= earlier for earlier, later in itertools.pairwise(ids)):
             raise errors.ContractBroken("records sorted by id come out of order", system=self.client.system)
         if page.next is not None and not page.snapshots:
@@ -177,35 +174,29 @@ class Outreach:
 
         self.client.patiently(once, repeatable=False)
 
-    def states_in(
-        self, prospect_id: int, sequence_id: int, *, attributes: Sequence[str], relations: Sequence[str]
-    ) -> list[records.Snapshot]:
-        """Return every state of one prospect in one sequence."""
-        asked = outreach_json.shape(records.Kind.STATE, attributes, relations)
-        params = [
-            *_sized(asked, 1000),
-            ("filter[prospect][id]", str(prospect_id)),
-            ("filter[sequence][id]", str(sequence_id)),
-        ]
-        return self._all(asked, frozenset(attributes), params)
-
     def states_of(
-        self, prospect_ids: Sequence[int], *, attributes: Sequence[str], relations: Sequence[str]
+        self,
+        prospect_ids: Sequence[int],
+        sequence_id: int | None = None,
+        *,
+        attributes: Sequence[str],
+        relations: Sequence[str],
     ) -> list[records.Snapshot]:
-        """Return every state of some prospects."""
+        """Return every state of some prospects, or those in one sequence."""
         asked, found = outreach_json.shape(records.Kind.STATE, attributes, relations), []
+        where = [("filter[sequence][id]", str(sequence_id))] if sequence_id is not None else []
         for chunk in _chunks(sorted(set(prospect_ids)), IDS_A_CALL):
-            params = [*_sized(asked, 1000), ("filter[prospect][id]", ",".join(map(str, chunk)))]
+            params = [*_sized(asked, 1000), ("filter[prospect][id]", ",".join(map(str, chunk))), *where]
             found += self._all(asked, frozenset(attributes), params)
         return found
 
-    def read(self, url: httpx.URL, link: str | None) -> base.Reply:
-        """Return the answer to a read; ``link`` is ``url`` where that was followed. Raises as ``page`` does, and Forbidden."""
+    def read(self, url: httpx.URL, link: str | None, understood: Callable[[base.Reply], T]) -> T:
+        """Return what is ``understood`` of the answer to a read; ``link`` is ``url`` where that was followed."""
 
-        def once() -> base.Reply:
+        def once() -> T:
             reply = self._authorised(base.Ask("GET", url))
             self._refuse_read(reply, link)
-            return reply
+            return understood(reply)
 
         return self.client.patiently(once, repeatable=True)
 
@@ -276,13 +267,11 @@ class Outreach:
     def _page(self, asked: outreach_json.Shape, wanted: frozenset[str], url: httpx.URL, link: str | None) -> base.Page:
         """Return the page at ``url``; its next link stays on our host and is not ``link`` again."""
 
-        def once() -> base.Page:
-            reply = self._authorised(base.Ask("GET", url))
-            self._refuse_read(reply, link)
+        def understood(reply: base.Reply) -> base.Page:
             snapshots, following = outreach_json.page(reply, asked, wanted)
             return base.Page(snapshots, following, reply.server_time)
 
-        page = self.client.patiently(once, repeatable=True)
+        page = self.read(url, link, understood)
         if page.next is None:
             return page
         following = self.client.same_host(page.next)

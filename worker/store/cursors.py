@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import sqlalchemy as sa
 
-from worker.core.records import Kind
+from worker.core.records import Feed, Kind
 from worker.store.database import upsert
 from worker.store.tables import CursorRow
 
@@ -26,11 +26,14 @@ STREAMS = (Kind.SEQUENCE, Kind.STEP, Kind.PROSPECT, Kind.STATE, Kind.PERSON, Kin
 _NO_RUN: dict[str, Any] = {"next_link": None, "place_at": None, "place_id": None, "run_began": None, "run_newest": None}
 
 
+S = TypeVar("S", bound=Kind | Feed)
+
+
 @dataclass(frozen=True, slots=True)
-class Reading:
+class Reading(Generic[S]):
     """A leased cursor. ``run_began`` is the server's time at the run's first page, None before it."""
 
-    stream: Kind
+    stream: S
     fence: int
     polls: int
     watermark: datetime | None
@@ -42,7 +45,7 @@ class Reading:
     run_newest: datetime | None
 
 
-def lease(db: sa.Connection, stream: Kind, now: datetime) -> Reading | None:
+def lease(db: sa.Connection, stream: S, now: datetime) -> Reading[S] | None:
     """Take the stream's lease; None while somebody else holds it."""
     blank = {"stream": stream.value, "polls": 0, "fence": 0}
     upsert(db, CURSOR, [blank], key=("stream",), update=())
@@ -65,13 +68,13 @@ def lease(db: sa.Connection, stream: Kind, now: datetime) -> Reading | None:
     )
 
 
-def step(db: sa.Connection, reading: Reading, now: datetime, **values: object) -> bool:
+def step(db: sa.Connection, reading: Reading[Any], now: datetime, **values: object) -> bool:
     """Store the run's progress with its page; False if the lease was lost, and then the page must not be kept."""
     mine = sa.update(CURSOR).where(CURSOR.c.stream == reading.stream, CURSOR.c.fence == reading.fence)
     return bool(db.execute(mine.values(lease_until=now + LEASE, **values)).rowcount)
 
 
-def renew(db: sa.Connection, reading: Reading, now: datetime) -> None:
+def renew(db: sa.Connection, reading: Reading[Any], now: datetime) -> None:
     """Keep the lease of a reader that is still alive."""
     mine = sa.and_(
         CURSOR.c.stream == reading.stream, CURSOR.c.fence == reading.fence, CURSOR.c.lease_until.is_not(None)
@@ -79,14 +82,17 @@ def renew(db: sa.Connection, reading: Reading, now: datetime) -> None:
     db.execute(sa.update(CURSOR).where(mine).values(lease_until=now + LEASE))
 
 
-def finish(db: sa.Connection, reading: Reading, *, watermark: datetime | None, now: datetime) -> bool:
-    """Close a run that was read to its end; False if the lease was lost."""
+def finish(
+    db: sa.Connection, reading: Reading[Any], *, watermark: datetime | None, now: datetime, place_id: int | None = None
+) -> bool:
+    """Close a run that was read to its end; False if the lease was lost. ``place_id`` is kept for the next one."""
     mine = sa.update(CURSOR).where(CURSOR.c.stream == reading.stream, CURSOR.c.fence == reading.fence)
     values = {
         "watermark": watermark,
         "primed_at": sa.func.coalesce(CURSOR.c.primed_at, sa.literal(now, CURSOR.c.primed_at.type)),
         "polls": CURSOR.c.polls + 1,
         **_NO_RUN,
+        "place_id": place_id,
         "lease_until": None,
         "polled_at": now,
         "trouble": None,
@@ -100,17 +106,17 @@ def note_moved(db: sa.Connection, stream: Kind, now: datetime, *, late: bool) ->
     db.execute(sa.update(CURSOR).where(CURSOR.c.stream == stream).values(**told))
 
 
-def row_of(db: sa.Connection, stream: Kind) -> Any:  # noqa: ANN401 - a row of the driver
+def row_of(db: sa.Connection, stream: Kind | Feed) -> Any:  # noqa: ANN401 - a row of the driver
     """Return a stream's cursor, None if it was never read."""
     return db.execute(sa.select(CURSOR).where(CURSOR.c.stream == stream)).one_or_none()
 
 
-def plan_next(db: sa.Connection, stream: Kind, at: datetime) -> None:
+def plan_next(db: sa.Connection, stream: Kind | Feed, at: datetime) -> None:
     """Write down when the stream is likely read next, for whoever looks on."""
     db.execute(sa.update(CURSOR).where(CURSOR.c.stream == stream).values(next_at=at))
 
 
-def leave(db: sa.Connection, reading: Reading, trouble: str, *, restart: bool = False) -> None:
+def leave(db: sa.Connection, reading: Reading[Any], trouble: str, *, restart: bool = False) -> None:
     """Give the lease up after a fault; the run goes on from its last page, or with ``restart`` from the watermark."""
     values: dict[str, Any] = {"lease_until": None, "trouble": trouble}
     if restart:
@@ -131,8 +137,8 @@ def rewind(db: sa.Connection, streams: Sequence[Kind] = STREAMS) -> None:
 
 def unprimed(db: sa.Connection) -> set[Kind]:
     """Return the streams that have not been read to their end yet."""
-    query = sa.select(CURSOR.c.stream).where(CURSOR.c.primed_at.is_not(None))
-    return set(STREAMS) - {Kind(row.stream) for row in db.execute(query)}
+    primed = set(db.execute(sa.select(CURSOR.c.stream).where(CURSOR.c.primed_at.is_not(None))).scalars())
+    return {stream for stream in STREAMS if stream.value not in primed}
 
 
 def all_of(db: sa.Connection) -> list[Any]:

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 import sqlalchemy as sa
 
 from worker.core.consent import Key, Lifted, Source
+from worker.core.records import Kind
 from worker.store.database import chunks, upsert
-from worker.store.links import LATCH
+from worker.store.links import HISTORY, LATCH
 from worker.store.tables import LiftingRow
 
 if TYPE_CHECKING:
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from worker.store.links import Name
 
 LIFTING: sa.Table = LiftingRow.__table__  # type: ignore[attr-defined]
+OPT_IN = "opt in"
+"""What the history calls it."""
 
 
 def load(
@@ -37,6 +40,16 @@ def _where(
         query = sa.select(LIFTING).where(column.in_(part))
         for row in db.execute(query if which is None else query.where(which)):
             found[(row.source, row.record_id)] = Lifted(row.mark, row.open, row.prospect_id)
+    return found
+
+
+def latest(db: sa.Connection, prospect_ids: Iterable[int]) -> dict[int, datetime]:
+    """Return when, by our clock, each prospect was last opted in by hand; those that never were are left out."""
+    found: dict[int, datetime] = {}
+    for part in chunks(sorted(set(prospect_ids))):
+        mine = sa.and_(HISTORY.c.kind == Kind.PROSPECT, HISTORY.c.outreach_id.in_(part), HISTORY.c.action == OPT_IN)
+        query = sa.select(HISTORY.c.outreach_id, sa.func.max(HISTORY.c.at).label("at")).where(mine)
+        found.update((row.outreach_id, row.at) for row in db.execute(query.group_by(HISTORY.c.outreach_id)))
     return found
 
 

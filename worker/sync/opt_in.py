@@ -199,7 +199,7 @@ def _lift(db: sa.Connection, on: Applier, chosen: Chosen, reason: str) -> tuple[
 def _audit(who: Someone, reason: str) -> Written:
     kind = Kind.PROSPECT if who.prospect is not None else Kind.PERSON
     why = f"opted in again by hand: {reason}"
-    return Written(kind, who.prospect or who.person or 0, who.person, System.CRM, "opt in", {}, {}, why)
+    return Written(kind, who.prospect or who.person or 0, who.person, System.CRM, liftings.OPT_IN, {}, {}, why)
 
 
 def _dossiers(db: sa.Connection, on: Applier, people: Sequence[Someone]) -> list[_Dossier]:

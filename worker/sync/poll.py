@@ -61,7 +61,7 @@ class _Step:
     """A page on its way into the store, and where the run stands after it."""
 
     page: Page
-    reading: Reading
+    reading: Reading[Kind]
     last: bool
 
 
@@ -120,7 +120,7 @@ def poll(
 
 
 def _read(
-    reading: Reading,
+    reading: Reading[Kind],
     *,
     store: Store,
     remotes: Remotes,
@@ -173,7 +173,7 @@ def _advance(db: sa.Connection, step: _Step, now: datetime) -> bool:
     return cursors.finish(db, reading, watermark=mark, now=now)
 
 
-def _outreach_page(reading: Reading, *, remotes: Remotes, mapping: Mapping, lacking: frozenset[str]) -> _Step:  # noqa: ARG001
+def _outreach_page(reading: Reading[Kind], *, remotes: Remotes, mapping: Mapping, lacking: frozenset[str]) -> _Step:  # noqa: ARG001
     since = None if reading.stream in WHOLE else cursor.begin(reading.watermark, reading.polls)
     page = remotes.outreach.page(
         reading.stream,
@@ -186,7 +186,7 @@ def _outreach_page(reading: Reading, *, remotes: Remotes, mapping: Mapping, lack
     return _Step(page, moved, last=page.next is None)
 
 
-def _crm_page(reading: Reading, *, remotes: Remotes, mapping: Mapping, lacking: frozenset[str]) -> _Step:
+def _crm_page(reading: Reading[Kind], *, remotes: Remotes, mapping: Mapping, lacking: frozenset[str]) -> _Step:
     columns = streams.columns(reading.stream, mapping, lacking)
     whole = reading.watermark is None
     filters, match = _by_id(reading) if whole else _by_time(reading)
@@ -216,13 +216,13 @@ def _crm_page(reading: Reading, *, remotes: Remotes, mapping: Mapping, lacking: 
     return _Step(page, moved, last=done)
 
 
-def _by_id(reading: Reading) -> tuple[list[tuple[str, str, str]], str]:
+def _by_id(reading: Reading[Kind]) -> tuple[list[tuple[str, str, str]], str]:
     after = ("id", "gt", str(reading.place_id or 0))
     # The first load needs no tombstones: nobody is linked yet. Reading everything again must pass no deletion over.
     return ([after, *_EITHER], "1 AND (2 OR 3)") if reading.primed else ([after], "and")
 
 
-def _by_time(reading: Reading) -> tuple[list[tuple[str, str, str]], str]:
+def _by_time(reading: Reading[Kind]) -> tuple[list[tuple[str, str, str]], str]:
     """Read on after the last place: by change time, then by id inside one second. Deletions come in the same query."""
     if reading.place_at is None:
         since = cursor.begin(reading.watermark, reading.polls)
@@ -234,7 +234,7 @@ def _by_time(reading: Reading) -> tuple[list[tuple[str, str, str]], str]:
     return [*here, *_EITHER], "(1 OR (2 AND 3)) AND (4 OR 5)"
 
 
-def _later(reading: Reading, page: Page) -> Reading:
+def _later(reading: Reading[Kind], page: Page) -> Reading[Kind]:
     seen = [snapshot.updated_at for snapshot in page.snapshots if snapshot.updated_at is not None]
     newest = max([*seen, *([reading.run_newest] if reading.run_newest else [])], default=None)
     return replace(reading, run_began=reading.run_began or page.server_time, run_newest=newest)

@@ -1,10 +1,10 @@
-"""The second net of a foreground pass, under its polls: what they cannot show, as far as somebody waits for it."""
+"""The second net of a foreground pass, under its polls: the feeds, and what is gone as far as somebody waits for it."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from worker.sync import sweep
+from worker.sync import feeds, sweep
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -14,10 +14,12 @@ if TYPE_CHECKING:
 
 
 def cast(this: Pass, report: Report, *, heed: Callable[[], None]) -> None:
-    """Look for what is gone: through everything if all is to be read again, else where somebody has just let a brake go.
+    """Listen to the feeds, and look for what is gone: everywhere in a full pass, else where a brake was just let go.
 
-    ``heed`` is asked between two calls whether to go on.
+    A feed that cannot be read is no trouble of the pass. ``heed`` is asked between two steps whether to go on.
     """
+    feeds.listen(this.on)
+    heed()
     if this.full:
         sweep.begin_anew(this.on)
     for kind in sweep.approved(this.on):

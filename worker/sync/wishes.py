@@ -206,7 +206,7 @@ def _was_done(desk: _Desk, change: Change, view: PersonView) -> bool:
         "relations": streams.relations(Kind.STATE),
     }
     if state is None:
-        found = on.remotes.outreach.states_in(view.prospect_id, note["in"], **names)
+        found = on.remotes.outreach.states_of([view.prospect_id], note["in"], **names)
         new = [one for one in found if one.ref.id not in note["known"]]
         after = max(new, key=lambda one: one.ref.id, default=None)
         there = after is not None
