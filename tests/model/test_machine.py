@@ -10,7 +10,8 @@ from hypothesis.stateful import run_state_machine_as_test
 
 from tests.model.machine import Machine
 
-EXAMPLES, STEPS = 120, 14
+NIGHTLY = 5_000
+EXAMPLES, STEPS = (120, 14) if hypothesis.settings().max_examples < NIGHTLY else (10_000, 30)
 
 
 @pytest.mark.timeout(86_400)

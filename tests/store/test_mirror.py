@@ -93,6 +93,15 @@ def test_an_older_copy_without_a_version_is_known_by_its_time(store: database.St
     assert len(keep(store, Kind.PROSPECT, seen(Kind.PROSPECT, 1, title="same second"), now=later(1))) == 1
 
 
+def test_an_older_date_is_believed_in_the_end(store: database.Store) -> None:
+    """A quarter of an hour later no late page can tell it any more: the vendor's clock was set back."""
+    keep(store, Kind.PROSPECT, seen(Kind.PROSPECT, 1, title="before"), now=NOW)
+    edited = seen(Kind.PROSPECT, 1, at=later(-20), title="after")
+    assert keep(store, Kind.PROSPECT, edited, now=later(899)) == []
+    assert len(keep(store, Kind.PROSPECT, edited, now=later(901))) == 1
+    assert load(store, Kind.PROSPECT, 1)[1].fields == {"title": "after"}
+
+
 def test_a_date_in_the_future_does_not_blind_us(store: database.Store) -> None:
     """A record that was dated 2099 by mistake and is edited today is taken as it is today."""
     keep(store, Kind.PROSPECT, seen(Kind.PROSPECT, 1, at=later(10**9), title="odd"), now=NOW)

@@ -21,7 +21,7 @@ MIRROR: sa.Table = MirrorRow.__table__  # type: ignore[attr-defined]
 ADDRESS: sa.Table = AddressRow.__table__  # type: ignore[attr-defined]
 REFERENCE: sa.Table = ReferenceRow.__table__  # type: ignore[attr-defined]
 
-_COLUMNS = "fields relations fingerprint updated_at version deleted prospect_id sequence_id step_id state_id".split()
+_COLUMNS = "fields relations fingerprint updated_at seen_at version deleted prospect_id sequence_id step_id state_id".split()
 _RELATED = {
     "prospect": "prospect_id",
     "sequence": "sequence_id",
@@ -30,6 +30,9 @@ _RELATED = {
 }
 SKEW = timedelta(minutes=2)
 """How far the vendor's clock may be ahead of ours."""
+LATE = timedelta(minutes=15)
+"""How long an older copy may still arrive: from a page asked for before, from a list that lags. After that what the vendor
+shows is believed, whatever its date: its clock may have been set back."""
 
 _json = msgspec.json.Encoder()
 _moments = msgspec.json.Decoder(dict[str, datetime])
@@ -53,30 +56,34 @@ class Moved:
     after: Snapshot
 
 
-def save(db: sa.Connection, kind: Kind, seen: Sequence[Seen], *, now: datetime | None = None) -> list[Moved]:
+def save(
+    db: sa.Connection, kind: Kind, seen: Sequence[Seen], *, now: datetime | None = None, ours: bool = False
+) -> list[Moved]:
     """Bring the mirror up to date and return what changed in a mapped value. What is equal in all is not written.
 
-    A copy that is older than the mirror's, read before our own write landed, is passed over.
+    A copy that is older than the mirror's, read before our own write landed, is passed over; what answers a write of
+    ``ours`` never is. Without ``now`` only versions tell which copy is the older.
     """
     latest = {one.snapshot.ref.id: one for one in seen}
     known: dict[int, Any] = {}
     for part in chunks(list(latest)):
-        query = sa.select(MIRROR.c.id, MIRROR.c.fingerprint, MIRROR.c.version, MIRROR.c.updated_at, MIRROR.c.deleted)
+        columns = (MIRROR.c[name] for name in "id fingerprint version updated_at seen_at deleted".split())
+        query = sa.select(*columns)
         known.update((row.id, row) for row in db.execute(query.where(MIRROR.c.kind == kind, MIRROR.c.id.in_(part))))
     moved: list[Seen] = []
     touched: list[Seen] = []
     for record_id, one in latest.items():
         row, snapshot = known.get(record_id), one.snapshot
-        if row and _is_older(snapshot, row, now):
+        if row and _is_older(snapshot, row, None if ours else now):
             continue
         if not row or row.fingerprint != one.fingerprint or row.deleted != snapshot.deleted:
             moved.append(one)
         elif row.version != snapshot.version or row.updated_at != snapshot.updated_at:
             touched.append(one)
     before = load(db, kind, [one.snapshot.ref.id for one in moved if one.snapshot.ref.id in known])
-    rows = [_row(kind, one, before.get(one.snapshot.ref.id)) for one in moved]
+    rows = [_row(kind, one, now, before.get(one.snapshot.ref.id)) for one in moved]
     upsert(db, MIRROR, rows, key=("kind", "id"), update=[*_COLUMNS, "moved_at"])
-    upsert(db, MIRROR, [_row(kind, one) for one in touched], key=("kind", "id"), update=_COLUMNS)
+    upsert(db, MIRROR, [_row(kind, one, now) for one in touched], key=("kind", "id"), update=_COLUMNS)
     _index(db, kind, moved)
     return [Moved(before.get(one.snapshot.ref.id), one.snapshot) for one in moved]
 
@@ -87,10 +94,11 @@ def _is_older(snapshot: Snapshot, row: Any, now: datetime | None) -> bool:  # no
     if now is None or snapshot.updated_at is None or row.updated_at is None:
         return False
     # Outreach has no versions. A row that is dated in the future must not blind us to what is edited today.
-    return bool(snapshot.updated_at < row.updated_at <= now + SKEW)
+    lately = row.seen_at is None or now < row.seen_at + LATE
+    return bool(lately and snapshot.updated_at < row.updated_at <= now + SKEW)
 
 
-def _row(kind: Kind, one: Seen, before: Snapshot | None = None) -> dict[str, Any]:
+def _row(kind: Kind, one: Seen, now: datetime | None, before: Snapshot | None = None) -> dict[str, Any]:
     snapshot = one.snapshot
     row: dict[str, Any] = {
         "kind": kind.value,
@@ -100,6 +108,7 @@ def _row(kind: Kind, one: Seen, before: Snapshot | None = None) -> dict[str, Any
         "moved_at": _json.encode(_moved_at(snapshot, before)).decode(),
         "fingerprint": one.fingerprint,
         "updated_at": snapshot.updated_at,
+        "seen_at": now,
         "version": snapshot.version,
         "deleted": snapshot.deleted,
     }
@@ -271,7 +280,7 @@ def _living(db: sa.Connection, kind: Kind, states: Collection[str]) -> sa.Column
 def bury(db: sa.Connection, kind: Kind, ids: Iterable[int]) -> None:
     """Mark records as gone; one that was never seen becomes an empty tombstone, so that it is not asked for again."""
     blank = [Seen(Snapshot(Ref(kind, record_id), {}, deleted=True), "") for record_id in sorted(set(ids))]
-    upsert(db, MIRROR, [_row(kind, one) for one in blank], key=("kind", "id"), update=("deleted",))
+    upsert(db, MIRROR, [_row(kind, one, None) for one in blank], key=("kind", "id"), update=("deleted",))
 
 
 def _parts(texts: Iterable[str]) -> Iterable[Sequence[str]]:

@@ -56,6 +56,7 @@ class MirrorRow(SQLModel, table=True):
     """The last seen copy of a remote record. ``fields`` is JSON; the four ids are its relations, for joins.
 
     ``moved_at`` is JSON too: for attributes seen to change, when the snapshot was saved that first showed the new value.
+    ``seen_at`` is when, by our clock, this copy was stored.
     """
 
     __tablename__ = "mirror"
@@ -72,6 +73,7 @@ class MirrorRow(SQLModel, table=True):
     moved_at: str = _text(default="{}")
     fingerprint: str
     updated_at: datetime | None = _moment()
+    seen_at: datetime | None = _moment()
     version: int | None = None
     deleted: bool = False
     prospect_id: int | None = _id(default=None)

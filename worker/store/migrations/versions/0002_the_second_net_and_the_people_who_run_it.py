@@ -122,9 +122,15 @@ def upgrade() -> None:
             "ix_link_gone", ["kind"], unique=False, sqlite_where=sa.text("gone = 1"), postgresql_where=sa.text("gone")
         )
 
+    with op.batch_alter_table("mirror", schema=None) as batch_op:
+        batch_op.add_column(sa.Column("seen_at", sa.DateTime(), nullable=True))
+
 
 def downgrade() -> None:
     """Bring the tables back to the version before."""
+    with op.batch_alter_table("mirror", schema=None) as batch_op:
+        batch_op.drop_column("seen_at")
+
     with op.batch_alter_table("link", schema=None) as batch_op:
         batch_op.drop_index("ix_link_gone", sqlite_where=sa.text("gone = 1"), postgresql_where=sa.text("gone"))
 
