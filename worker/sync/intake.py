@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from worker.store.database import Store
     from worker.store.links import Names
     from worker.store.webhooks import Waiting
+    from worker.sync.case import Applier
     from worker.sync.streams import Remotes
 
 log = structlog.get_logger("outbook")
@@ -104,6 +105,21 @@ def take(
             webhooks.put_off(db, ids, now() + AGAIN)
         raise
     return replace(told, read=len(taken), more=len(taken) == limit)
+
+
+def take_all(on: Applier, heed: Callable[[], None]) -> None:
+    """Look at every webhook that waits. That Outreach cannot be asked is no trouble here, for it is asked again by the polls.
+
+    ``heed`` is asked between two batches whether to go on.
+    """
+    more = True
+    while more:
+        try:
+            more = take(store=on.store, remotes=on.remotes, mapping=on.mapping, names=on.names, now=on.now).more
+        except errors.Transient as error:
+            log.warning("webhooks_put_off", reason=error.words)
+            return
+        heed()
 
 
 def _sorted(taken: Sequence[Waiting]) -> _Sorted:
