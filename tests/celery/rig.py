@@ -190,6 +190,7 @@ def rig(directory: Path, broker_url: str = "", *, crm_app: ControlApp | None = N
             "OUTBOOK_WORKBOOKS__API_KEY": "sim-key",
             "OUTBOOK_ALLOW_INSECURE_HOSTS": "1",
             "OUTBOOK_DATA_DIR": str(directory / "data"),
+            "OUTBOOK_CONSOLE__PORT": "0",
             "OUTBOOK_POLL_SECONDS": "1",
             "OUTBOOK_LOG_LEVEL": "INFO",
         }

@@ -29,6 +29,7 @@ from worker.cli import (
     status,
     sync,
     web,
+    webhooks,
 )
 from worker.core import errors, mapping_file
 
@@ -76,6 +77,7 @@ app.add_typer(failures.app, name="failures")
 app.add_typer(held.app, name="held")
 app.add_typer(mapping.app, name="mapping")
 app.add_typer(database.app, name="db")
+app.add_typer(webhooks.app, name="webhooks")
 app.add_typer(sim.app, name="sim")
 
 

@@ -21,6 +21,7 @@ from worker import bootstrap, config, embedded
 from worker.cli import processes, story
 from worker.cli.stopper import Stopper
 from worker.store import backlog, cursors, database, upgrade
+from worker.sync import subscriptions
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -37,6 +38,7 @@ CREDENTIALS = {
     "OUTBOOK_OUTREACH__REFRESH_TOKEN": "sim-refresh",
     "OUTBOOK_WORKBOOKS__API_KEY": "sim-key",
     "OUTBOOK_ALLOW_INSECURE_HOSTS": "1",
+    "OUTBOOK_OUTREACH__WEBHOOK_SECRET": "sim-webhooks",
     "OUTBOOK_POLL_SECONDS": POLL_SECONDS,
 }
 
@@ -71,6 +73,7 @@ def demo(
             with httpx.Client(timeout=30) as http:
                 story.World(settings.outreach.base_url, settings.workbooks.base_url, http).prepare()
             supervisor.start()
+            _subscribe(settings)
             failed = not _play(settings, watch, console)
             if not once:
                 console.print(_addresses(settings, log_path))
@@ -107,6 +110,7 @@ def _settings(base: Path) -> config.Settings:
         "OUTBOOK_MAPPING": str(mapping),
         "OUTBOOK_OUTREACH__BASE_URL": f"http://127.0.0.1:{_free_port()}",
         "OUTBOOK_WORKBOOKS__BASE_URL": f"http://127.0.0.1:{_free_port()}",
+        "OUTBOOK_CONSOLE__PORT": str(_free_port()),
     }
     settings = config.load(environ, base)
     bootstrap.open_store(settings).engine.dispose()
@@ -128,6 +132,7 @@ def _environment(settings: config.Settings, broker_url: str) -> dict[str, str]:
         "OUTBOOK_OUTREACH__BASE_URL": settings.outreach.base_url,
         "OUTBOOK_WORKBOOKS__BASE_URL": settings.workbooks.base_url,
         "OUTBOOK_BROKER_URL": broker_url,
+        "OUTBOOK_CONSOLE__PORT": str(settings.console.port),
     }
 
 
@@ -138,6 +143,19 @@ def _simulators(settings: config.Settings, records: int) -> list[embedded.Child]
         return embedded.Child(f"sim-{vendor}", argv, ready=lambda: _answers(url))
 
     return [child("outreach", settings.outreach.base_url), child("workbooks", settings.workbooks.base_url)]
+
+
+def _subscribe(settings: config.Settings) -> None:
+    """Let the simulated Outreach deliver its webhooks to our receiver, as `outbook webhooks setup` does."""
+    secret = subscriptions.secret_of(settings)
+    if secret is not None:
+        with bootstrap.runtime(settings) as on:
+            place = f"{_web(settings)}/webhooks/outreach"
+            subscriptions.setup(on.store, on.remotes.outreach, place, secret, bootstrap.now())
+
+
+def _web(settings: config.Settings) -> str:
+    return f"http://127.0.0.1:{settings.console.port}"
 
 
 def _answers(url: str) -> bool:
@@ -246,5 +264,6 @@ def _addresses(settings: config.Settings, log_path: Path) -> str:
         f"still running; Ctrl-C ends it\n"
         f"  simulated Outreach   {settings.outreach.base_url}/_sim/journal\n"
         f"  simulated Workbooks  {settings.workbooks.base_url}/_sim/state\n"
+        f"  webhooks, health     {_web(settings)}/readyz\n"
         f"  log                  {log_path}"
     )

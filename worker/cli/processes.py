@@ -46,8 +46,11 @@ def beat() -> None:
 
 
 def up() -> None:
-    """Run the whole deployment: broker, workers, beat. A child that dies comes back; Ctrl-C stops them all."""
+    """Run the whole deployment: broker, workers, beat, web. A child that dies comes back; Ctrl-C stops them all."""
+    from worker.web import server
+
     settings = config.load(os.environ, Path.cwd())
+    server.check(settings.console)
     with bootstrap.runtime(settings, bootstrap.begin_mapping(settings)):
         pass
     raise typer.Exit(deployment(settings).run())
@@ -73,8 +76,9 @@ def processes(env: dict[str, str]) -> list[embedded.Child]:
 
     return [
         child("worker", "worker", "--queues", BULK_QUEUES),
-        child("optout", "worker", "--queues", "optout", "--concurrency", "1"),
+        child("optout", "worker", "--queues", "optout"),  # two at once: webhooks looked at must not hold opt-outs up
         child("beat", "beat"),
+        child("web", "web"),  # says where it listens
     ]
 
 

@@ -14,7 +14,7 @@ from worker.core import errors
 from worker.core.records import Kind, System
 from worker.store import backlog, cursors, links, mappings, outbox, pauses, runs
 from worker.store.selection import Chosen
-from worker.sync import brakes, fields, finished, in_force, resync
+from worker.sync import brakes, fields, finished, in_force, intake, resync
 from worker.sync.look import look
 from worker.sync.poll import poll
 from worker.sync.second_net import cast
@@ -201,6 +201,7 @@ def _settle(this: Pass, report: Report, *, planned: Applier) -> None:
         fields.check(store=on.store, crm=on.remotes.crm, mapping=on.mapping, now=on.now())
     except errors.Transient as error:
         report.troubles.append(f"the CRM's fields: {error.words}")
+    intake.take_all(on, lambda: _heed(this))
     kinds: Iterable[Kind] = cursors.STREAMS
     patience = this.wait_s
     for number in range(ROUNDS):
