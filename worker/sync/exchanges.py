@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from worker.core import errors
     from worker.core.mapping import Mapping
     from worker.core.records import Value
+    from worker.remote.workbooks import Write
     from worker.sync.case import Case
     from worker.sync.deliver import Receipt
 
@@ -45,12 +46,10 @@ def of_case(case: Case, mapping: Mapping) -> list[Exchange]:
     return told
 
 
-def of_task(
-    task_id: int, crm_id: int, version: int, fields: Dict[str, Value], receipt: Receipt, *, mapping: Mapping
-) -> Exchange:
+def of_task(task_id: int, write: Write, receipt: Receipt, mapping: Mapping) -> Exchange:
     """Return what was asked about a Cancelled task in the CRM."""
-    about: dict[str, Value] = {"id": crm_id, "lock_version": version} if crm_id else {"id": 0}
-    request = _put("/activity/tasks.api", {**about, **shown_of_task(fields, mapping)})
+    about: dict[str, Value] = {"id": write.id, "lock_version": write.version} if write.id else {"id": 0}
+    request = _put("/activity/tasks.api", {**about, **shown_of_task(write.fields, mapping)})
     return Exchange(Kind.TASK, task_id, System.CRM, request, _answer(receipt, {}))
 
 

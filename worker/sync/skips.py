@@ -40,7 +40,6 @@ if TYPE_CHECKING:
     import sqlalchemy as sa
 
     from worker.core.records import Value
-    from worker.store.exchanges import Exchange
     from worker.sync.case import Applier
     from worker.sync.deliver import Receipt
     from worker.sync.finished import Back
@@ -369,16 +368,11 @@ def _receive(db: sa.Connection, on: Applier, cases: Sequence[_Case], tally: Tall
             written.append(Written(*ids, System.CRM, case.action, {}, case.fields, why, caused))
     links.save(db, Kind.TASK, saved, now)
     links.remember(db, written, now=now, mapping_version=on.mapping.version)
-    exchanges.keep(db, [_exchange(on, case) for case in cases if case.receipt and case.action != "link"], now)
+    asked = [(c, c.receipt, Write(c.crm_id, c.version, c.fields)) for c in cases if c.receipt and c.action != "link"]
+    exchanges.keep(db, [of_task(c.change.ref.id, write, made, on.mapping) for c, made, write in asked], now)
     doubts.dispel(db, cases, now)
     for case in cases:
         _close(db, on, case, tally)
-
-
-def _exchange(on: Applier, case: _Case) -> Exchange:
-    receipt = case.receipt or deliver.Receipt(case.change.ref.id)
-    sent = case.fields
-    return of_task(case.change.ref.id, case.crm_id, case.version, sent, receipt, mapping=on.mapping)
 
 
 def _close(db: sa.Connection, on: Applier, case: _Case, tally: Tally) -> None:
