@@ -12,7 +12,6 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from worker.core.records import Kind
 from worker.store import outbox
-from worker.store.database import chunks
 from worker.store.mirror import MIRROR
 
 if TYPE_CHECKING:
@@ -38,22 +37,32 @@ class Known:
 
 def known(db: sa.Connection, kind: Kind, ids: Sequence[int]) -> dict[int, Known]:
     """Return how those of the records stand that the mirror holds, tombstones included."""
-    found: dict[int, Known] = {}
-    for part in chunks(ids):
-        query = sa.select(MIRROR.c.id, MIRROR.c.updated_at, MIRROR.c.deleted)
-        rows = db.execute(query.where(MIRROR.c.kind == kind, MIRROR.c.id.in_(part)))
-        found.update((row.id, Known(row.updated_at, row.deleted)) for row in rows)
-    return found
+    query = sa.select(MIRROR.c.id, MIRROR.c.updated_at, MIRROR.c.deleted)
+    rows = db.execute(query.where(MIRROR.c.kind == kind, _among(db, MIRROR.c.id, ids)))
+    return {row.id: Known(row.updated_at, row.deleted) for row in rows}
+
+
+def _among(db: sa.Connection, column: sa.ColumnElement[int], ids: Sequence[int]) -> sa.ColumnElement[bool]:
+    """Return whether a column is one of many ids: a single value to the driver, not one each."""
+    if db.dialect.name != "sqlite":
+        return column == sa.any_(sa.literal(list(ids), postgresql.ARRAY(sa.BigInteger)))
+    told = sa.func.json_each(_json.encode(ids).decode()).table_valued("value")
+    return column.in_(sa.select(told.c.value))
 
 
 def unknown(db: sa.Connection, kind: Kind) -> list[int]:
-    """Return the ids of prospects, sequences or steps that living sequence states name and the mirror never saw."""
+    """Return the ids of prospects, sequences or steps that sequence states name and the mirror never saw."""
     named = _COLUMN[kind]
+    every = sa.select(named.label("id")).where(MIRROR.c.kind == Kind.STATE, named.is_not(None)).distinct().subquery()
     seen = MIRROR.alias("seen")
-    there = sa.exists().where(seen.c.kind == kind, seen.c.id == named)
-    query = sa.select(named).distinct()
-    query = query.where(MIRROR.c.kind == Kind.STATE, MIRROR.c.deleted == sa.false(), named.is_not(None), ~there)
-    return list(db.execute(query.order_by(named)).scalars())
+    there = sa.exists().where(seen.c.kind == kind, seen.c.id == every.c.id)
+    return list(db.execute(sa.select(every.c.id).where(~there).order_by(every.c.id)).scalars())
+
+
+def ease(db: sa.Connection) -> None:
+    """Let SQLite carry its log over into the file less often while this connection lasts; a crash loses nothing by it."""
+    if db.dialect.name == "sqlite":
+        db.exec_driver_sql("PRAGMA wal_autocheckpoint=8000")
 
 
 def add_states(db: sa.Connection, seen: Sequence[Seen]) -> None:
@@ -86,17 +95,16 @@ def add_states(db: sa.Connection, seen: Sequence[Seen]) -> None:
 def open_owners(db: sa.Connection, state_ids: Sequence[int], *, now: datetime) -> int:
     """Open a change, behind single edits, for the prospect of each of these sequence states."""
     owner = MIRROR.c.prospect_id + 0  # or SQLite looks through the index of all prospects
-    touched = 0
-    for part in chunks(state_ids):
-        rows = outbox.rows_for(Kind.PROSPECT, owner, now).where(MIRROR.c.kind == Kind.STATE, MIRROR.c.id.in_(part))
-        touched += outbox.open_rows(db, rows.where(MIRROR.c.deleted == sa.false(), owner.is_not(None)).distinct())
-    return touched
+    rows = outbox.rows_for(Kind.PROSPECT, owner, now).where(
+        MIRROR.c.kind == Kind.STATE, _among(db, MIRROR.c.id, state_ids)
+    )
+    return outbox.open_rows(db, rows.where(MIRROR.c.deleted == sa.false(), owner.is_not(None)).distinct())
 
 
 @lru_cache(maxsize=2)
 def _adding(dialect: str) -> tuple[str, bool]:
     """Return the statement in a driver's own words, and whether it takes its values by position."""
-    of = sqlite.dialect() if dialect == "sqlite" else postgresql.psycopg.dialect()
+    of = sqlite.dialect() if dialect == "sqlite" else postgresql.psycopg.dialect()  # type: ignore[no-untyped-call]
     make = sqlite.insert if dialect == "sqlite" else postgresql.insert
     values = {name: sa.bindparam(name, type_=MIRROR.c[name].type) for name in _STATE_COLUMNS}
     compiled = make(MIRROR).values(**values).on_conflict_do_nothing(index_elements=["kind", "id"]).compile(dialect=of)

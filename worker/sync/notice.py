@@ -78,6 +78,8 @@ def pour(db: sa.Connection, found: Sequence[Snapshot], *, mapping: Mapping, now:
 
     Return how many changes that opened. They stand behind single edits.
     """
+    if not found:
+        return 0
     bulk.add_states(db, streams.all_seen(found, mapping))
     return bulk.open_owners(db, [one.ref.id for one in found], now=now)
 
