@@ -14,6 +14,7 @@ import typer
 
 from worker import bootstrap, config, embedded, telemetry
 from worker.cli import (
+    backfill,
     database,
     demo,
     explain,
@@ -72,6 +73,7 @@ app.command("beat")(processes.beat)
 app.command("web")(web.web)
 app.command("demo", hidden=True)(demo.demo)
 app.command("link")(link.link)
+app.command("backfill")(backfill.backfill)
 app.command("opt-in")(opt_in.opt_in)
 app.add_typer(failures.app, name="failures")
 app.add_typer(held.app, name="held")
