@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from datetime import UTC, date, datetime
 from enum import StrEnum
@@ -43,10 +44,12 @@ _ELEMENT = re.compile(r"^(?P<name>\w+)\[(?P<index>\d+)\]$")
 _CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
 _TRUE = frozenset({"true", "t", "on", "1", "yes", "y"})
 _EXTENSION = re.compile(r"(?i)\s*(?:#|x|ext(?:n|ension)?)[.:]?\s*(\d+)$")
+FORMS = ("%a %b %d %H:%M:%S UTC %Y", "%a %b %d %H:%M:%S GMT %Y", "%a %b %d %H:%M:%S %z %Y")
 _SHORTEST_NATIONAL = 7
 _LONGEST_COUNTRY_CODE = 3
 
 
+@functools.lru_cache(maxsize=512)
 def split_path(path: str) -> tuple[str, int | None]:
     """Return the attribute and the array index of ``emails[0]``; the index is None for a plain attribute."""
     match = _ELEMENT.match(path)
@@ -91,6 +94,8 @@ def is_blank(value: Value | Absent) -> bool:
 
 def clean(text: str) -> str:
     """Return the text as both sides store it: trimmed, no control characters, one kind of line end."""
+    if text.isprintable():  # nearly every one, and then there is nothing to be replaced
+        return text.strip()
     return _CONTROL.sub("", text.replace("\r\n", "\n").replace("\r", "\n")).strip()
 
 
@@ -103,6 +108,8 @@ def same(compare: Compare, left: Value | Absent, right: Value | Absent) -> bool:
     """Tell whether two values count as the same. Null and empty are both blank here; absent equals only absent."""
     if isinstance(left, Absent) or isinstance(right, Absent):
         return left is right
+    if type(left) is type(right) and left == right:
+        return True
     if compare is Compare.PHONE:
         return _same_phone(str(left or ""), str(right or ""))
     return normal(compare, left) == normal(compare, right)
@@ -168,21 +175,23 @@ def parse_time(text: Value) -> datetime | None:
     if isinstance(text, bool) or text is None or isinstance(text, list):
         return None
     try:
-        return _moment(text)
+        return _moment(text)  # one decision looks at the same moment several times
     except (ValueError, OverflowError, OSError):  # a year that no calendar here reaches
         return None
 
 
+@functools.lru_cache(maxsize=4096)
 def _moment(text: str | float) -> datetime:
     if isinstance(text, int | float) or re.fullmatch(r"\d{9,11}", text):
         return datetime.fromtimestamp(float(text), UTC)
-    for form in ("%a %b %d %H:%M:%S UTC %Y", "%a %b %d %H:%M:%S GMT %Y", "%a %b %d %H:%M:%S %z %Y"):
+    text = text.strip()
+    for form in () if text[:1].isdecimal() else FORMS:
         try:
-            at = datetime.strptime(text.strip(), form)  # noqa: DTZ007 - the format itself says UTC
+            at = datetime.strptime(text, form)  # noqa: DTZ007 - the format itself says UTC
         except ValueError:
             continue
         return at.astimezone(UTC) if at.tzinfo else at.replace(tzinfo=UTC)
-    at = datetime.fromisoformat(text.strip())
+    at = datetime.fromisoformat(text)
     return at.astimezone(UTC) if at.tzinfo else at.replace(tzinfo=UTC)
 
 
