@@ -6,10 +6,13 @@ no etas of Celery's own, for waiting is ``next_at`` in the database.
 
 from __future__ import annotations
 
+import contextlib
+import tempfile
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import celery
-from celery.signals import setup_logging
+from celery.signals import before_task_publish, setup_logging, task_postrun
 from kombu import Queue
 
 from worker import telemetry
@@ -29,6 +32,8 @@ ROUND_S = 60.0
 CHECK_S = 3600.0
 EXPIRES = 0.9
 """A tick that was not taken up before the next one is worthless: it expires after this share of its interval."""
+ALIVE = Path(tempfile.gettempdir()) / "outbook-alive"
+"""Touched with every task that ends or is rung for: what a container's health check looks at."""
 
 app = celery.Celery("outbook", include=["worker.tasks"])
 app.conf.update(
@@ -115,3 +120,11 @@ def configure(settings: Settings) -> celery.Celery:
 def _logging(**_: object) -> None:
     """Keep Celery from setting up logging of its own: everything goes through the redacting handler."""
     telemetry.configure()
+
+
+@task_postrun.connect
+@before_task_publish.connect
+def _note_progress(**_: object) -> None:
+    """Show whoever looks from outside that this process gets on with its work."""
+    with contextlib.suppress(OSError):
+        ALIVE.touch()
