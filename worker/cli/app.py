@@ -17,6 +17,7 @@ from worker.cli import (
     backfill,
     database,
     demo,
+    doctor,
     explain,
     failures,
     held,
@@ -67,6 +68,7 @@ app.command("pause")(pause.pause)
 app.command("resume")(pause.resume)
 app.command("status")(status.status)
 app.command("explain")(explain.explain)
+app.command("doctor")(doctor.doctor)
 app.command("up")(processes.up)
 app.command("worker")(processes.worker)
 app.command("beat")(processes.beat)
