@@ -161,7 +161,7 @@ def _sorted(rows: Sequence[Row], known: dict[int, bulk.Known], told: Loaded, now
     told.older += len(fates[_Fate.OLDER])
     told.deleted += len(fates[_Fate.REMOVED]) + len(fates[_Fate.NEVER_SEEN])
     for doubt in (_Fate.GONE, _Fate.TIMELESS):
-        told.skipped[doubt.value] += len(fates[doubt])
+        told.skipped.update({doubt.value: len(fates[doubt])} if fates[doubt] else {})
         told.doubtful += [row.id for row in fates[doubt]]
     return fates
 
