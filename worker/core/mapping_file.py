@@ -7,7 +7,7 @@ import hashlib
 import json
 import re
 import string
-from dataclasses import fields, is_dataclass, replace
+from dataclasses import dataclass, fields, is_dataclass, replace
 from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -20,10 +20,12 @@ from worker.core.mapping_shape import (
     DEFAULT_WORDS,
     Brakes,
     Document,
+    Example,
     FieldLine,
     NewProspects,
     SequenceActions,
     TaskSection,
+    TestState,
     Words,
 )
 from worker.core.states import Label
@@ -47,6 +49,8 @@ SECTIONS: dict[tuple[str, ...], type[pydantic.BaseModel]] = {
     ("sequence_actions",): SequenceActions,
     ("sequence_actions", "words"): Words,
     ("task",): TaskSection,
+    ("tests",): Example,
+    ("tests", "states"): TestState,
 }
 DIRECTIONS = {Computed.OPTED_OUT: Direction.BOTH, Computed.SYNC_REQUEST: Direction.TO_OUTREACH}
 
@@ -56,8 +60,22 @@ def schema() -> str:
     return json.dumps(Document.model_json_schema(), indent=2, ensure_ascii=False) + "\n"
 
 
+@dataclass(frozen=True, slots=True)
+class Read:
+    """A mapping's file as it was read: the tree that knows its lines, the document, and the mapping that it means."""
+
+    tree: Any
+    document: Document
+    mapping: mapping.Mapping
+
+
 def load(text: str, name: str = "mapping") -> mapping.Mapping:
     """Return the mapping that ``text`` holds; raise :class:`MappingInvalid` with every problem in it."""
+    return read(text, name).mapping
+
+
+def read(text: str, name: str = "mapping") -> Read:
+    """Return all that ``text`` holds; raise :class:`MappingInvalid` with every problem in it."""
     tree = yaml_tree.parse(text, name)
     try:
         document = Document.model_validate(yaml_tree.plain(tree))
@@ -67,7 +85,7 @@ def load(text: str, name: str = "mapping") -> mapping.Mapping:
     problems = list(_contradictions(tree, document))
     if problems:
         raise MappingInvalid(name, problems)
-    return replace(_mapping(document), text=text)
+    return Read(tree, document, replace(_mapping(document), text=text))
 
 
 def _near(word: object, words: Sequence[str]) -> str:
@@ -133,7 +151,7 @@ def _pattern_words(given: object, section: str, key: object) -> str:
 
 def _keys_beside(path: Sequence[Any]) -> list[str]:
     """Return the keys that may stand where the unknown one stands."""
-    above = tuple(str(part) for part in path[:-1])
+    above = tuple(part for part in path[:-1] if isinstance(part, str))
     model: type[pydantic.BaseModel] = FieldLine if above[:1] == ("fields",) else SECTIONS.get(above, Document)
     return list(model.model_fields)
 

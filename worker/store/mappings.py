@@ -21,6 +21,8 @@ MAPPING: sa.Table = MappingRow.__table__  # type: ignore[attr-defined]
 
 IN_FORCE = "mapping"
 """The fact that tells the version in force."""
+BEGUN = "mapping begun"
+"""The fact that somebody has begun to write by a mapping. Until then the first start takes the file."""
 UNREAD = "mapping unread"
 """The fact that tells, by stream, which columns and attributes no record has been read with yet."""
 PLANS = "mapping plans"
@@ -44,6 +46,17 @@ class Kept:
 def version(db: sa.Connection) -> str | None:
     """Return the version in force; None in a store in which none was ever put in force. One look-up by key."""
     return meta.get(db, IN_FORCE)
+
+
+def begun(db: sa.Connection) -> bool:
+    """Tell whether anybody has begun to write by a mapping."""
+    return meta.get(db, BEGUN) is not None
+
+
+def begin(db: sa.Connection, now: datetime) -> None:
+    """Note that somebody begins to write by the mapping in force."""
+    if not begun(db):
+        meta.replace(db, BEGUN, now.isoformat())
 
 
 def in_force(db: sa.Connection) -> Kept | None:

@@ -109,12 +109,14 @@ def named(store: Store, mapping: Mapping) -> Mapping:
 
 def begin(store: Store, file: Callable[[], Mapping], now: datetime) -> Mapping:
     """Return the mapping in force for a process that starts; at the very first start that of the file is put in force."""
-    known = stored(store)
+    with store.read() as db:
+        begun = mappings.begun(db)
+    known = stored(store) if begun else None
     if known is not None:
         return known
-    first = file()
+    first = named(store, file())
     with store.write() as db:
-        if mappings.in_force(db) is None:
+        if mappings.in_force(db) is None or not mappings.begun(db):
             take_up(db, first, now)
     return stored(store) or first
 
@@ -139,8 +141,10 @@ def standing(store: Store, path: Path) -> Standing:
     return Standing(path, version, kept.applied_at if kept else None, file.version if file else None, problems, unread)
 
 
-def take_up(db: sa.Connection, mapping: Mapping, now: datetime) -> TakenUp:
-    """Put a mapping in force, in the caller's transaction, and open what follows from it."""
+def take_up(db: sa.Connection, mapping: Mapping, now: datetime, *, to_write: bool = True) -> TakenUp:
+    """Put a mapping in force, in the caller's transaction, and open what follows; ``to_write`` by it, not only to look."""
+    if to_write:
+        mappings.begin(db, now)
     kept, pending = mappings.in_force(db), mappings.unread(db)
     before = mappings.put(db, mapping.version, mapping.text, now)
     if before in {None, mapping.version}:

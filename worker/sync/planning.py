@@ -12,9 +12,9 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from worker.core import effects, plan, tasks, wishes
-from worker.core.effects import Effect, Sum
+from worker.core.effects import CRM, OUTREACH, Effect, Sum
 from worker.core.plan import Action
-from worker.core.records import Kind
+from worker.core.records import Kind, System
 from worker.store import backlog, database, mappings, mirror, outbox
 from worker.store.database import chunks
 from worker.sync import breakers, fields, gather, in_force, skips
@@ -33,6 +33,11 @@ EVERYONE, SOME = "everyone", "selection"
 ALONE = 20_000
 """Up to so many prospects one process is as quick as two."""
 PROCESSES = 2
+BATCH = outbox.BATCH
+ADDRESSES = 50
+PAGES = {Kind.PROSPECT: 1000, Kind.PERSON: 100, Kind.CRM_TASK: 100}
+CRM_S, OUTREACH_S = 2.0, 0.4
+"""What a request of a full batch, and one of a single record, takes about."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +69,45 @@ class Plan:
     def digest(self) -> str:
         """The plan's hash: the same mapping over the same data has the same."""
         return effects.digest_of(self.total, self.mapping.version, self.scope)
+
+    @property
+    def anything(self) -> bool:
+        """Tell whether anything would be written, asked for or read again."""
+        return self.total.anything or bool(self.unread)
+
+    def counts(self) -> dict[str, int]:
+        """Return every number of the plan under a name that says what it counts."""
+        total = self.total
+        told = {
+            f"{side} {what}": n
+            for side, all_ in ((CRM, total.crm), (OUTREACH, total.outreach))
+            for what, n in all_.items()
+        }
+        return told | {f"{side} {name}": n for (side, name), n in total.fields.items()}
+
+    def readings(self) -> dict[Kind, int]:
+        """Return how many requests reading each unread stream whole once takes."""
+        return {kind: -(-self.sizes.get(kind, 0) // PAGES[kind]) + 1 for kind in self.unread}
+
+    def calls(self) -> dict[str, int]:
+        """Return about how many requests carrying it out takes, by vendor, what shows our own writes included."""
+        crm, outreach = self.total.crm, self.total.outreach
+        new, tasks = crm["created"] + crm["recreated"], crm["tasks_cancelled"]
+        batches = (
+            -(-crm["updated"] // BATCH) + -(-crm["tasks_moved"] // BATCH) + 2 * (-(-new // BATCH) + -(-tasks // BATCH))
+        )
+        told = {CRM: 2 * batches, OUTREACH: outreach["updated"] + outreach["tasks_finished"]}
+        told[OUTREACH] += -(-outreach["updated"] // PAGES[Kind.PROSPECT]) + -(-outreach["looked_up"] // ADDRESSES)
+        for kind, requests in self.readings().items():
+            told[CRM if kind.system is System.CRM else OUTREACH] += requests
+        return told
+
+    def minutes(self, hourly: int) -> float:
+        """Return about how many minutes that takes, within so many calls of Outreach an hour."""
+        calls = self.calls()
+        busy = calls[CRM] * CRM_S + calls[OUTREACH] * OUTREACH_S
+        within = calls[OUTREACH] / hourly * 60 if calls[OUTREACH] > hourly else 0.0
+        return round(max(busy / 60, within), 1)
 
 
 def plan_all(

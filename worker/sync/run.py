@@ -184,7 +184,7 @@ def _by_mapping(db: sa.Connection, this: Pass) -> Pass:
     known = in_force.readable(mappings.in_force(db)) if this.dry_run else None
     if known is not None:
         return replace(this, on=replace(this.on, mapping=known))
-    in_force.take_up(db, this.on.mapping, this.on.now())
+    in_force.take_up(db, this.on.mapping, this.on.now(), to_write=not this.dry_run)
     return this
 
 
