@@ -8,6 +8,7 @@ import time
 from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from worker import config
@@ -24,9 +25,10 @@ from worker.store.vault import FixedToken, Vault
 from worker.sync import in_force
 from worker.sync.case import Applier, Permit, Pilot
 from worker.sync.streams import Remotes
+from worker.sync.tenants import Guard, WrongTenant
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
     import httpx
@@ -66,6 +68,7 @@ class Runtime:
     mapping: Mapping
     names: Names
     budgets: dict[System, Budget]
+    guard: Guard
 
     def applier(self, permit: Permit | None = None) -> Applier:
         """Return what applying touches."""
@@ -186,10 +189,11 @@ def open_store(settings: Settings) -> database.Store:
 
 
 @contextlib.contextmanager
-def runtime(settings: Settings, mapping: Mapping | None = None) -> Iterator[Runtime]:
+def runtime(settings: Settings, mapping: Mapping | None = None, *, guarded: bool = True) -> Iterator[Runtime]:
     """Hold everything open for one process, and close it at the end.
 
-    Without ``mapping`` the one in force counts, or the file in the settings while none is.
+    Without ``mapping`` the one in force counts, or the file in the settings while none is. Not ``guarded``: whom the vendors
+    answer for is not compared with whom the store belongs to, for a verb that only reads, or that is to change just this.
     """
     for name, url in (("OUTREACH", settings.outreach.base_url), ("WORKBOOKS", settings.workbooks.base_url)):
         try:
@@ -211,26 +215,36 @@ def runtime(settings: Settings, mapping: Mapping | None = None) -> Iterator[Runt
         System.CRM: Budget(store, system=System.CRM, hourly=None, yearly=None, now=now),
     }
     with base.http_client() as outreach_http, base.http_client() as crm_http:
-        outreach = _client(System.OUTREACH, settings.outreach.base_url, outreach_http, budgets)
-        crm = _client(System.CRM, settings.workbooks.base_url, crm_http, budgets)
-        remotes = Remotes(
-            outreach=Outreach(outreach, _tokens(settings, store, outreach, key)),
-            crm=Workbooks(crm, settings.workbooks.api_key.get_secret_value()),
-        )
+        outreach = partial(_client, System.OUTREACH, settings.outreach.base_url, outreach_http, budgets)
+        crm = partial(_client, System.CRM, settings.workbooks.base_url, crm_http, budgets)
+        tokens, api_key = _tokens(settings, store, outreach(), key), settings.workbooks.api_key.get_secret_value()
+        who, whose = Outreach(outreach(), tokens), Workbooks(crm(), api_key)
+        guard = Guard(store, now, {System.OUTREACH: who.identity, System.CRM: lambda: whose.login().database_id})
+        watch = guard.before_call if guarded else None
+        remotes = Remotes(outreach=Outreach(outreach(watch), tokens), crm=Workbooks(crm(watch), api_key))
         try:
-            yield Runtime(settings, store, remotes, mapping, names, budgets)
+            yield Runtime(settings, store, remotes, mapping, names, budgets, guard)
         finally:
             for budget in budgets.values():
                 budget.flush()
             store.engine.dispose()
 
 
-def _client(system: System, url: str, http: httpx.Client, budgets: dict[System, Budget]) -> base.Client:
+def _client(
+    system: System,
+    url: str,
+    http: httpx.Client,
+    budgets: dict[System, Budget],
+    watch: Callable[[System], None] | None = None,
+) -> base.Client:
+    """Return a client whose every request is counted, and watched by the guard unless that is who asks."""
     budget = budgets[system]
     noted: base.RateLimit | None = None
 
     def before_call() -> None:
         nonlocal noted
+        if watch:
+            watch(system)
         told = client.rate_limit
         if told is not None and told is not noted and told.remaining is not None and told.reset is not None:
             noted = told
@@ -274,6 +288,6 @@ def exit_code(error: errors.Halt) -> int:
         return 6
     if isinstance(error, errors.AuthRevoked):
         return 5
-    if isinstance(error, seal.KeyMismatch | upgrade.StoreAhead):
+    if isinstance(error, seal.KeyMismatch | upgrade.StoreAhead | WrongTenant):
         return 4
     return 3

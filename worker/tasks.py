@@ -80,6 +80,7 @@ class OutbookTask(celery.Task):  # type: ignore[type-arg]
         """Run the task; a halt is an error, anything transient a warning."""
         try:
             heed_mapping()
+            runtime().guard.heed()
             self.run(*args, **kwargs)
         except errors.Halt as halt:
             log.error("halted", task=self.name, reason=halt.words)  # noqa: TRY400 - a foreseen fault has no traceback

@@ -33,6 +33,20 @@ def replace(db: sa.Connection, key: str, value: str) -> str | None:
     return known
 
 
+def forget(db: sa.Connection, key: str) -> None:
+    """Take a fact away."""
+    db.execute(sa.delete(META).where(META.c.key == key))
+
+
+def first(store: Store, key: str) -> bool:
+    """Note that something has happened; tell whether it is the first time."""
+    with store.read() as db:
+        if get(db, key) is not None:
+            return False
+    with store.write() as db:
+        return replace(db, key, "1") is None
+
+
 def remember(store: Store, key: str, value: str) -> None:
     """Write a fact down unless it is there already; a fact that stands costs a read only."""
     with store.read() as db:
