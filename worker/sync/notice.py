@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from worker.store.mirror import Moved
 
 LATE = timedelta(seconds=20)
-"""What was saved longer ago than this a webhook should have told by now (retries end after seconds: facts, outreach-api 7.2)."""
+"""What was saved longer ago than this a webhook should have told by now (its retries end within seconds: outreach-api 7.2)."""
 
 
 @dataclass(frozen=True, slots=True)
