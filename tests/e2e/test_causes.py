@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import json
 
+import sqlalchemy as sa
+
 from tests.e2e.rig import Stage
 
 
@@ -106,3 +108,27 @@ def test_a_cancelled_task_keeps_its_request_without_the_note(stage: Stage) -> No
     assert (told["activity_status"], told["description"], told["id"]) == ("Cancelled", "•••(17)", 0)
     assert json.loads(reply)["ok"] is True
     assert "mother" not in request + reply
+
+
+def test_a_batch_takes_as_many_statements_however_many_are_in_it(stage: Stage) -> None:
+    """Of 3 and of 40 people whose title changed, the exchanges are one statement and the causes two."""
+    counted: list[str] = []
+
+    def note(_connection: object, _cursor: object, statement: str, *_rest: object) -> None:
+        if "exchange" in statement or "max(history.at)" in statement or "caused_at" in statement:
+            counted.append(statement.split(" ", 1)[0])
+
+    prospects = [stage.enrolled(f"p{number}@example.com", title="Clerk") for number in range(40)]
+    stage.sync()
+    told = []
+    for some in (prospects[:3], prospects):
+        for prospect in some:
+            stage.set_prospect(prospect, title=f"Head of {len(some)}")
+        counted.clear()
+        sa.event.listen(sa.Engine, "before_cursor_execute", note)
+        try:
+            assert stage.sync().crm == {"updated": len(some)}
+        finally:
+            sa.event.remove(sa.Engine, "before_cursor_execute", note)
+        told.append(sorted(counted))
+    assert told[0] == told[1] == ["INSERT", "INSERT", "SELECT"]
