@@ -2,54 +2,17 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-from typing import Any
+from datetime import datetime
 
 import sqlalchemy as sa
 from sqlmodel import Field, SQLModel
 
-NAMING = {
-    "ix": "ix_%(table_name)s_%(column_0_N_name)s",
-    "uq": "uq_%(table_name)s_%(column_0_N_name)s",
-    "pk": "pk_%(table_name)s",
-}
-SQLModel.metadata.naming_convention = NAMING
-metadata = SQLModel.metadata
+from worker.store.columns import Moment, metadata
+from worker.store.columns import moment as _moment
+from worker.store.columns import number as _id
+from worker.store.columns import text as _text
 
-Id = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
-"""SQLite numbers rows by itself only in a column whose type is exactly INTEGER."""
-
-
-class Moment(sa.TypeDecorator[datetime]):
-    """An aware UTC time, stored without zone; a naive one is refused at the door."""
-
-    impl = sa.DateTime
-    cache_ok = True
-
-    def process_bind_param(self, value: datetime | None, dialect: sa.Dialect) -> datetime | None:  # noqa: ARG002
-        """Turn an aware time into the stored form."""
-        if value is None:
-            return None
-        if value.tzinfo is None:
-            msg = "a time without a zone"
-            raise ValueError(msg)
-        return value.astimezone(UTC).replace(tzinfo=None)
-
-    def process_result_value(self, value: datetime | None, dialect: sa.Dialect) -> datetime | None:  # noqa: ARG002
-        """Turn the stored form into an aware time."""
-        return value.replace(tzinfo=UTC) if value is not None else None
-
-
-def _id(**options: Any) -> Any:  # noqa: ANN401 - SQLModel's Field is untyped too
-    return Field(sa_type=Id, **options)
-
-
-def _moment(**options: Any) -> Any:  # noqa: ANN401 - see _id
-    return Field(default=None, sa_type=Moment, **options)
-
-
-def _text(**options: Any) -> Any:  # noqa: ANN401 - see _id
-    return Field(sa_type=sa.Text, **options)
+__all__ = ["Moment", "metadata"]
 
 
 class MirrorRow(SQLModel, table=True):
@@ -384,14 +347,28 @@ class ExchangeRow(SQLModel, table=True):
 
 
 class AlertRow(SQLModel, table=True):
-    """One state that somebody is alerted about, and whether they were told of its last change."""
+    """One state that somebody is alerted about.
+
+    ``told`` names those who were last told that it is so: ``url``, ``command``, both, or blank for nobody.
+    """
 
     __tablename__ = "alert"
     name: str = Field(primary_key=True)
     firing: bool = False
     since: datetime | None = _moment()
+    told: str = ""
     told_at: datetime | None = _moment()
+    lease_until: datetime | None = _moment()
     words: str = _text(default="")
+
+
+class CounterRow(SQLModel, table=True):
+    """How often something has happened, ever, in all processes together. ``labels`` are words, by spaces."""
+
+    __tablename__ = "counter"
+    name: str = Field(primary_key=True)
+    labels: str = Field(primary_key=True)
+    count: float = 0.0
 
 
 class MetaRow(SQLModel, table=True):

@@ -18,9 +18,18 @@ def upgrade() -> None:
         sa.Column("name", sa.String(), nullable=False),
         sa.Column("firing", sa.Boolean(), nullable=False),
         sa.Column("since", sa.DateTime(), nullable=True),
+        sa.Column("told", sa.String(), nullable=False),
         sa.Column("told_at", sa.DateTime(), nullable=True),
+        sa.Column("lease_until", sa.DateTime(), nullable=True),
         sa.Column("words", sa.Text(), nullable=False),
         sa.PrimaryKeyConstraint("name", name=op.f("pk_alert")),
+    )
+    op.create_table(
+        "counter",
+        sa.Column("name", sa.String(), nullable=False),
+        sa.Column("labels", sa.String(), nullable=False),
+        sa.Column("count", sa.Float(), nullable=False),
+        sa.PrimaryKeyConstraint("name", "labels", name=op.f("pk_counter")),
     )
     op.create_table(
         "exchange",
@@ -169,4 +178,5 @@ def downgrade() -> None:
     op.drop_table("mapping")
     op.drop_table("forgotten")
     op.drop_table("exchange")
+    op.drop_table("counter")
     op.drop_table("alert")
