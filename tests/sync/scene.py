@@ -40,6 +40,12 @@ from worker.sync.tally import Tally
 
 NOW = "2026-11-20T09:00:00+00:00"
 OUTREACH, CRM = "http://outreach.test", "http://crm.test"
+QUIET = Options(
+    scopes=frozenset(
+        f"{plural}.all" for plural in ("prospects", "sequences", "sequenceSteps", "sequenceStates", "tasks", "users")
+    )
+)
+"""A token that may read no feed: nothing but polls and sweeps shows what happens."""
 NAMES = Names(b"a key of thirty-two bytes or more")
 LEASE_S = 16.0
 """A little more than any lease lasts."""
@@ -283,6 +289,7 @@ __all__ = [
     "NAMES",
     "NOW",
     "OUTREACH",
+    "QUIET",
     "Call",
     "Killed",
     "Life",

@@ -9,17 +9,13 @@ import sqlalchemy as sa
 
 from tests.sync.conftest import MakeScene
 from tests.sync.lifting import NOT_ACTIVE, OUT, RUNNING, lift, out
-from tests.sync.scene import LEASE_S, NAMES, Killed, Life, Scene, reads_of
+from tests.sync.scene import LEASE_S, NAMES, QUIET, Killed, Life, Scene, reads_of
 from worker.core.records import Feed, Kind
-from worker.sim.outreach_options import Options
 from worker.store import cursors, links, outbox, sights
 from worker.sync import feeds
 from worker.sync.feeds import Heard
 
 STATE = "cf_person_sequence_state"
-SCOPES = frozenset(
-    f"{plural}.all" for plural in ("prospects", "sequences", "sequenceSteps", "sequenceStates", "tasks", "users")
-)
 FEEDS = "/(events|emailAddresses)$"
 
 
@@ -184,7 +180,7 @@ def rows(scene: Scene) -> list[int]:
 
 def test_a_token_without_the_scopes_costs_a_call_a_day(make_scene: MakeScene) -> None:
     """The pass is as good as any; the reason stands at the feed, and the feed is asked for again a day later."""
-    scene = make_scene(options=Options(scopes=SCOPES))
+    scene = make_scene(options=QUIET)
     people(scene, 1)
     report = scene.sync()
     assert (report.converged, report.troubles) == (True, [])

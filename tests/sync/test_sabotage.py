@@ -14,7 +14,7 @@ import pytest
 import sqlalchemy as sa
 
 from tests.sync.conftest import MakeScene
-from tests.sync.scene import LEASE_S, Call, Killed, Life, Scene, fault
+from tests.sync.scene import LEASE_S, QUIET, Call, Killed, Life, Scene, fault
 from worker.core import cursor, plan
 from worker.core.records import Kind
 from worker.remote.workbooks import Applied, Outcome
@@ -261,7 +261,7 @@ def test_the_scenario_needs_its_protection(
     """Without this one protection the scenario goes wrong."""
     sabotage, scenario = CASES[protection]
     sabotage(monkeypatch)
-    assert not scenario(make_scene())
+    assert not scenario(make_scene(options=QUIET))
 
 
 def test_a_stolen_fence_links_the_wrong_person(make_scene: MakeScene, monkeypatch: pytest.MonkeyPatch) -> None:

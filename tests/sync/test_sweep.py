@@ -9,9 +9,8 @@ import pytest
 import sqlalchemy as sa
 
 from tests.sync.conftest import MakeScene
-from tests.sync.scene import LEASE_S, Killed, Life, Scene, reads_of
+from tests.sync.scene import LEASE_S, QUIET, Killed, Life, Scene, reads_of
 from worker.core.records import Kind
-from worker.sim.outreach_options import Options
 from worker.store import links, mirror, outbox, rounds, sights
 from worker.sync import held, sweep
 from worker.sync.sweep import Swept
@@ -22,12 +21,6 @@ LATEST = 9001
 """The prospect with the newest stamps: what is older no poll looks at any more."""
 
 
-SCOPES = frozenset(
-    f"{plural}.all" for plural in ("prospects", "sequences", "sequenceSteps", "sequenceStates", "tasks", "users")
-)
-"""All but those of the feeds: here nothing but the sweep tells what is gone."""
-
-
 @pytest.fixture
 def scene(make_scene: MakeScene) -> Scene:
     """Return a scene without people, and without events."""
@@ -36,7 +29,7 @@ def scene(make_scene: MakeScene) -> Scene:
 
 def quiet(make_scene: MakeScene) -> Scene:
     """Return a scene whose token may read no feed."""
-    return make_scene(options=Options(scopes=SCOPES))
+    return make_scene(options=QUIET)
 
 
 def peopled(scene: Scene, people: int, **more: object) -> Scene:

@@ -37,6 +37,8 @@ if TYPE_CHECKING:
 
 OPT_OUTS = frozenset({"opt_out", "emails_opt_out"})
 """Events that somebody opted out of e-mail. What says the contrary undoes nothing."""
+SLACK = timedelta(seconds=2)
+"""Stamps and the server's own time are whole seconds: within so many of an opt-in an event may be of what that lifted."""
 FORBIDDEN_FOR = timedelta(days=1)
 """After so long a feed that the token may not read is asked for again."""
 
@@ -176,7 +178,7 @@ def _latch(
     names: dict[Name, str] = {}
     about: dict[int, list[Name]] = {}
     for one in evidence:
-        counting = {pid for pid in whose[one.id] if pid not in lifted or one.happened > lifted[pid] + skew}
+        counting = {pid for pid in whose[one.id] if pid not in lifted or one.happened > lifted[pid] + skew + SLACK}
         if not counting and (whose[one.id] or one not in fresh):
             continue
         why = f"event {one.name} in Outreach" if one.name else "an address was unsubscribed in Outreach"

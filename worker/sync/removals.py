@@ -49,6 +49,7 @@ def removed(
     elif kind is Kind.STATE:
         outbox.lift(db, [f"unreadable:{Ref(kind, one)}" for one in living], now)
         whose = {pid for state in living.values() if (pid := state.relations.get("prospect")) is not None}
+        whose -= {pid for pid, one in mirror.load(db, Kind.PROSPECT, whose).items() if one.deleted}  # that settled it
         queued = outbox.open_changes(db, Kind.PROSPECT, whose, lane=Lane.EDIT, now=now)
     elif kind is Kind.PROSPECT:
         queued = outbox.open_changes(db, Kind.PROSPECT, living, lane=Lane.EDIT, now=now)
