@@ -25,6 +25,7 @@ from worker.cli import (
     mapping,
     opt_in,
     pause,
+    plan,
     processes,
     resync,
     sim,
@@ -66,6 +67,7 @@ app.command("sync")(sync.sync)
 app.command("resync")(resync.resync)
 app.command("pause")(pause.pause)
 app.command("resume")(pause.resume)
+app.command("plan")(plan.plan)
 app.command("status")(status.status)
 app.command("explain")(explain.explain)
 app.command("doctor")(doctor.doctor)
