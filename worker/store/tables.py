@@ -368,7 +368,7 @@ class CounterRow(SQLModel, table=True):
     __tablename__ = "counter"
     name: str = Field(primary_key=True)
     labels: str = Field(primary_key=True)
-    count: float = 0.0
+    total: float = 0.0
 
 
 class MetaRow(SQLModel, table=True):

@@ -28,7 +28,7 @@ def upgrade() -> None:
         "counter",
         sa.Column("name", sa.String(), nullable=False),
         sa.Column("labels", sa.String(), nullable=False),
-        sa.Column("count", sa.Float(), nullable=False),
+        sa.Column("total", sa.Float(), nullable=False),
         sa.PrimaryKeyConstraint("name", "labels", name=op.f("pk_counter")),
     )
     op.create_table(
