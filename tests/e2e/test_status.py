@@ -204,6 +204,16 @@ SCHEMA = shape(
         caught_only_by_sweep=NUMBER,
     ),
     next=many(shape(why=TEXT, command=TEXT)),
+    work=shape(
+        ok=FLAG,
+        oldest_due_at=maybe(MOMENT),
+        oldest_due_age_s=maybe(SECONDS),
+        leased=NUMBER,
+        claimed_at=maybe(MOMENT),
+        troubles=many(TEXT),
+        ticks=many(shape(who=TEXT, at=MOMENT, age_s=SECONDS)),
+        halted=many(shape(system=TEXT, reason=TEXT, since=MOMENT)),
+    ),
 )
 
 

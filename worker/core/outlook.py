@@ -213,6 +213,38 @@ class Nets:
 
 
 @dataclass(frozen=True, slots=True)
+class Tick:
+    """When beat, or whoever serves a queue, last got on with its work, to within a quarter of a minute."""
+
+    who: str
+    at: datetime
+    age_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Halted:
+    """A side that cannot be worked with: ``authorisation``, ``budget``, ``contract`` or ``other``."""
+
+    system: str
+    reason: str
+    since: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """Whether work goes on. ``leased`` is in somebody's hands; ``troubles``: what is due while nobody takes up anything."""
+
+    ok: bool = True
+    oldest_due_at: datetime | None = None
+    oldest_due_age_s: float | None = None
+    leased: int = 0
+    claimed_at: datetime | None = None
+    troubles: tuple[str, ...] = ()
+    ticks: tuple[Tick, ...] = ()
+    halted: tuple[Halted, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Advice:
     """Something to do: why, and the command to type."""
 
@@ -233,6 +265,7 @@ class Outlook:
     credentials: Credentials
     nets: Nets
     next: tuple[Advice, ...]
+    work: Work = Work()
 
 
 def as_json(value: object) -> Any:  # noqa: ANN401 - JSON is whatever JSON is

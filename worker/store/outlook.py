@@ -35,6 +35,23 @@ def by_standing(db: sa.Connection, now: datetime) -> dict[tuple[Standing, bool, 
     return {(Standing(row.state), bool(row.come), Lane(row.lane)): row.records for row in rows}
 
 
+def oldest_due(db: sa.Connection, now: datetime) -> datetime | None:
+    """Return since when the oldest change is due, whoever has it in hand; a seek in an index for each lane."""
+    firsts = [
+        db.scalar(
+            sa.select(sa.func.min(CHANGE.c.next_at)).where(CHANGE.c.state == Standing.DUE, CHANGE.c.lane == int(lane))
+        )
+        for lane in Lane
+    ]
+    return min((first for first in firsts if first is not None and first <= now), default=None)
+
+
+def leased(db: sa.Connection, now: datetime) -> int:
+    """Return how many changes somebody has in hand."""
+    query = sa.select(sa.func.count()).select_from(CHANGE)
+    return int(db.execute(query.where(CHANGE.c.state == Standing.DUE, CHANGE.c.lease_until >= now)).scalar_one())
+
+
 def oldest_opt_out(db: sa.Connection) -> datetime | None:
     """Return when the oldest opt-out that is still on its way was noticed; those a person must decide have been told."""
     waiting = CHANGE.c.state.in_([Standing.DUE.value, Standing.KEPT.value])

@@ -15,6 +15,7 @@ from worker.core.outlook import (
     Credentials,
     Excluded,
     Fresh,
+    Halted,
     Held,
     InForce,
     KeptBack,
@@ -28,9 +29,11 @@ from worker.core.outlook import (
     Spent,
     Stream,
     Stuck,
+    Tick,
+    Work,
 )
 from worker.core.records import Kind, System
-from worker.store import cursors, links, mappings, meta, mirror, runs, sights
+from worker.store import cursors, links, mappings, meta, mirror, progress, runs, sights, vitals
 from worker.store import outlook as counts
 from worker.store import pauses as pausing
 from worker.store.outbox import Lane, Standing
@@ -113,6 +116,7 @@ def look(store: Store, told: Terms, now: datetime) -> Outlook:
             credentials=_credentials(db, told, now),
             nets=_nets(db, now),
             next=(),
+            work=_work(db, now),
         )
     return replace(drawn, next=advice(drawn))
 
@@ -286,6 +290,20 @@ def _nets(db: sa.Connection, now: datetime) -> Nets:
         webhooks=counts.webhooks(db),
         seen=seen,
         caught_only_by_sweep=seen.get(sights.Channel.SWEEP, 0),
+    )
+
+
+def _work(db: sa.Connection, now: datetime) -> Work:
+    due, troubles, halts = counts.oldest_due(db, now), tuple(progress.troubles(db, now)), vitals.halts(db, now)
+    return Work(
+        ok=not (troubles or halts),
+        oldest_due_at=due,
+        oldest_due_age_s=_age(due, now),
+        leased=counts.leased(db, now),
+        claimed_at=meta.last_claim(db),
+        troubles=troubles,
+        ticks=tuple(Tick(who, at, _age(at, now) or 0.0) for who, at in vitals.ticks(db).items()),
+        halted=tuple(Halted(one.system, one.reason, one.since) for one in halts),
     )
 
 
