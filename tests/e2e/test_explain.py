@@ -42,7 +42,7 @@ PERSON = shape(
     consent=shape(
         opted_out=FLAG,
         evidence=maybe(TEXT),
-        signs=many(shape(words=TEXT, at=maybe(TEXT), counts=FLAG, lifted=maybe(TEXT))),
+        signs=many(shape(words=TEXT, at=maybe(MOMENT), counts=FLAG, lifted=maybe(TEXT))),
         remembered=many(shape(under=TEXT, since=MOMENT, evidence=TEXT)),
     ),
     sequences=many(

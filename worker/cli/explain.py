@@ -142,7 +142,7 @@ def _consent(consent: told.Consent) -> Iterator[RenderableType]:
     yield ""
     yield f"   opted out: {'yes, ' + escape(str(consent.evidence)) if consent.opted_out else 'no'}"
     for sign in consent.signs:
-        at = f" of {sign.at}" if sign.at else ""
+        at = f" of {local(sign.at)}" if sign.at else ""
         lifted = f", lifted: {sign.lifted}" if sign.lifted else ""
         yield f"     {escape(sign.words)}{at}: {'counts' if sign.counts else 'counts no more'}{escape(lifted)}"
     for one in consent.remembered:

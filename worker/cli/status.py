@@ -22,7 +22,7 @@ from worker.core.outlook import Lag, Nets, Outlook, Spent, as_json
 from worker.store.database import Store
 from worker.sync import outlook as drawing
 
-INVALID = 4
+INTERRUPTED = 130
 EVERY_S = 2.0
 SHOWN = 5
 VERSION = len("sha256:") + 12
@@ -46,9 +46,12 @@ def status(
         console.print(drawn(look(settings, store)), soft_wrap=True)
         return
     with Live(console=console, auto_refresh=False, screen=console.is_terminal) as live:
-        while True:
-            live.update(drawn(look(settings, store)), refresh=True)
-            time.sleep(EVERY_S)
+        try:
+            while True:
+                live.update(drawn(look(settings, store)), refresh=True)
+                time.sleep(EVERY_S)
+        except KeyboardInterrupt:
+            raise typer.Exit(INTERRUPTED) from None
 
 
 def look(settings: Settings, store: Store) -> Outlook:

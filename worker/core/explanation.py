@@ -75,7 +75,7 @@ class Sign:
     """A sign of an opt-out that stands on one side. ``lifted`` is why somebody lifted it; one that was may count no more."""
 
     words: str
-    at: str | None
+    at: datetime | None
     counts: bool
     lifted: str | None
 

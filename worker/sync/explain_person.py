@@ -182,7 +182,7 @@ def _consent(around: Around, view: PersonView, planned: PersonPlan) -> told.Cons
     shown = tuple(
         told.Sign(
             one.words,
-            one.mark or None,
+            transforms.parse_time(one.mark),
             consent.stands(one, view.lifted),
             around.liftings[one.key][1] if one.key in around.liftings else None,
         )
