@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import json
-from datetime import timedelta
 
 import pytest
 
 from tests.e2e.rig import Stage
 from tests.e2e.worlds import COLD, INBOUND, NOT_ACTIVE, RUNNING, STATE
-from worker import bootstrap, config
-from worker.core.records import Kind
+from worker import bootstrap, config, tasks
+from worker.core.records import System
 from worker.sim import outreach
 from worker.sim.outreach_options import Options
+from worker.store.rounds import standings
 from worker.sync import sweep
 
 SCOPES = frozenset(
@@ -32,19 +32,22 @@ def gone(stage: Stage, type_: str, record_id: int) -> None:
     stage.tell({"op": "delete", "type": type_, "id": record_id})
 
 
-def one_round(stage: Stage) -> dict[Kind, int]:
-    """What the rolling sweep takes away in the day to come, as a worker does it minute by minute."""
-    taken = dict.fromkeys(sweep.KINDS, 0)
+def one_round(stage: Stage) -> dict[str, int]:
+    """What the rolling sweep takes away in the day to come, as a worker's task does it hour by hour."""
+    rung: list[str] = []
     settings = config.load(stage.environ, stage.directory)
     stage.monkeypatch.setattr(bootstrap, "now", stage.now)
+    stage.monkeypatch.setattr(tasks, "ring", rung.append)
     with bootstrap.runtime(settings) as runtime:
-        for _ in range(25):
-            told = list(sweep.roll(runtime.applier(), stage.now() + timedelta(minutes=1)))
-            assert [one.trouble for one in told if one.trouble] == []
-            for one in told:
-                taken[one.kind] += one.removed
+        stage.monkeypatch.setattr(tasks, "runtime", lambda: runtime)
+        for _ in range(23):
+            tasks.take_round.run()
             stage.later(3600)
-    return taken
+        with runtime.store.read() as db:
+            told = {one.name.removeprefix("sweep:"): one.last["removed"] for one in standings(db)}
+        assert runtime.budgets[System.OUTREACH].spent().keys() == {sweep.LANE}
+    assert "outbook.apply" in rung
+    return told
 
 
 @pytest.mark.parametrize("how", ["full pass", "round"])
@@ -74,7 +77,7 @@ def test_removed_from_the_only_sequence_reads_not_active(quiet: Stage, how: str)
             "tasks": 1,
         }
     else:
-        assert one_round(stage) == {Kind.STATE: 3, Kind.PROSPECT: 1, Kind.TASK: 1}
+        assert one_round(stage) == {"sequenceStates": 3, "prospects": 1, "tasks": 1}
         stage.sync()
     labels = [stage.person_of(one)[STATE] for one in (only, deleted, both, busy)]
     assert labels == [NOT_ACTIVE, NOT_ACTIVE, RUNNING, RUNNING]
