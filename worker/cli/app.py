@@ -5,14 +5,13 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import sqlalchemy.exc
 import typer
 
-from worker import bootstrap, config, embedded, telemetry
+from worker import bootstrap, config, embedded, release, telemetry
 from worker.cli import (
     backfill,
     database,
@@ -52,7 +51,7 @@ app = typer.Typer(
 
 def _version(wanted: bool) -> None:
     if wanted:
-        typer.echo(f"outbook {metadata.version('outbook')}")
+        typer.echo(release.told())
         raise typer.Exit
 
 
