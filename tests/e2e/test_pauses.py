@@ -110,3 +110,15 @@ def test_a_store_that_was_never_let_write_says_what_to_do(stage: Stage) -> None:
     assert stage.crm_writes() == []
     stage.outbook("resume")
     assert stage.sync().crm == {"created": 1}
+
+
+@pytest.mark.parametrize("scope", ["all", "to-outreach", "people"])
+def test_whoever_is_wanted_in_outreach_waits(stage: Stage, scope: str) -> None:
+    """A person ticked in the CRM is not created there while that is paused, counts as held back, and comes afterwards."""
+    stage.sync()
+    stage.person(first="Di", last="Ashby", email="di@example.com", cf_person_sync_to_outreach=True)
+    stage.outbook("pause", scope)
+    assert stage.sync().report["held_back"] == 1
+    assert stage.outreach_writes() == []
+    stage.outbook("resume")
+    assert stage.sync().outreach == {"created": 1}
