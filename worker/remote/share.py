@@ -31,7 +31,7 @@ TEXTS = ("BENTO", "O_ID", "STATE", "DML_TYPE", "IS_DELETED_IN_APP")
 COLUMNS = (*IDS, *TIMES, *TEXTS)
 """What is read; the other columns of the table may be there or not."""
 
-MEMORY_MB = (32, 128, 512)
+MEMORY_MB = (24, 128, 512)
 """What the scratch database may use. Files with very large row groups need more than most."""
 SLICE = 40_000
 """About how many rows are looked at together when the latest one of each id is picked."""

@@ -37,9 +37,16 @@ class Known:
 
 def known(db: sa.Connection, kind: Kind, ids: Sequence[int]) -> dict[int, Known]:
     """Return how those of the records stand that the mirror holds, tombstones included."""
+    if not ids:
+        return {}
     query = sa.select(MIRROR.c.id, MIRROR.c.updated_at, MIRROR.c.deleted)
     rows = db.execute(query.where(MIRROR.c.kind == kind, _among(db, MIRROR.c.id, ids)))
     return {row.id: Known(row.updated_at, row.deleted) for row in rows}
+
+
+def highest(db: sa.Connection, kind: Kind) -> int:
+    """Return the highest id of a kind that the mirror holds, tombstones included; 0 if it holds none."""
+    return int(db.execute(sa.select(sa.func.max(MIRROR.c.id)).where(MIRROR.c.kind == kind)).scalar() or 0)
 
 
 def _among(db: sa.Connection, column: sa.ColumnElement[int], ids: Sequence[int]) -> sa.ColumnElement[bool]:
@@ -94,11 +101,15 @@ def add_states(db: sa.Connection, seen: Sequence[Seen]) -> None:
 
 def open_owners(db: sa.Connection, state_ids: Sequence[int], *, now: datetime) -> int:
     """Open a change, behind single edits, for the prospect of each of these sequence states."""
+    if not state_ids:
+        return 0
     owner = MIRROR.c.prospect_id + 0  # or SQLite looks through the index of all prospects
     rows = outbox.rows_for(Kind.PROSPECT, owner, now).where(
         MIRROR.c.kind == Kind.STATE, _among(db, MIRROR.c.id, state_ids)
     )
-    return outbox.open_rows(db, rows.where(MIRROR.c.deleted == sa.false(), owner.is_not(None)).distinct())
+    return outbox.open_rows(
+        db, rows.where(MIRROR.c.deleted == sa.false(), owner.is_not(None)).distinct().order_by(owner)
+    )
 
 
 @lru_cache(maxsize=2)

@@ -98,14 +98,18 @@ def choose(share: Share, o_id: str | None, bento: str | None) -> Organisation:
 def load(on: Applier, pages: Iterable[Sequence[Row]], *, on_page: Callable[[Loaded], None]) -> Loaded:
     """Bring the rows into the mirror; ``on_page`` is told how far it is after each transaction, and may raise."""
     told, every = Loaded(), iter(pages)
+    with on.store.read() as db:
+        highest = bulk.highest(db, Kind.STATE)
     while True:
-        now, portion = on.now(), 0
+        now, portion, added = on.now(), 0, list[int]()
         with on.store.write() as db:
             bulk.ease(db)
             for rows in itertools.islice(every, PAGES):
-                fates = _sorted(rows, bulk.known(db, Kind.STATE, [row.id for row in rows]), told, now)
-                told.queued += _keep(db, on, fates, now)
+                # Above the highest id of before nothing can be known, which spares a first load every look.
+                known = bulk.known(db, Kind.STATE, [row.id for row in rows if row.id <= highest])
+                told.queued += _keep(db, on, _sorted(rows, known, told, now), added, now)
                 portion += 1
+            told.queued += bulk.open_owners(db, added, now=now)
         if not portion:
             return told
         on_page(told)
@@ -166,8 +170,8 @@ def _sorted(rows: Sequence[Row], known: dict[int, bulk.Known], told: Loaded, now
     return fates
 
 
-def _keep(db: sa.Connection, on: Applier, fates: Fates, now: datetime) -> int:
-    """Write what is to be written and return how many changes that opened."""
+def _keep(db: sa.Connection, on: Applier, fates: Fates, added: list[int], now: datetime) -> int:
+    """Write what is to be written and return how many changes that opened; those of ``added`` states are still to be."""
     told: dict[str, Any] = {"mapping": on.mapping, "names": on.names, "now": now}
     # A deletion of what was never seen concerns nobody, but must not come to life again by an older share.
     tombs = [replace(row.snapshot(), relations={}) for row in fates[_Fate.NEVER_SEEN]]
@@ -177,8 +181,8 @@ def _keep(db: sa.Connection, on: Applier, fates: Fates, now: datetime) -> int:
     for row in fates[_Fate.NEW]:
         opted_out = on.mapping.words.get(row.state or "") is Label.OPTED_OUT
         (telling if opted_out else plain).append(row.snapshot())
-    queued = notice.pour(db, plain, mapping=on.mapping, now=now)
-    queued += notice.keep(db, Kind.STATE, telling, **told, lane=Lane.BULK).queued
+    added += notice.pour(db, plain, mapping=on.mapping)
+    queued = notice.keep(db, Kind.STATE, telling, **told, lane=Lane.BULK).queued
     removed = [row.id for row in fates[_Fate.REMOVED]]
     return queued + (removals.removed(db, Kind.STATE, removed, **told).queued if removed else 0)
 

@@ -73,15 +73,13 @@ def keep(
     return Told(len(moved), queued, late)
 
 
-def pour(db: sa.Connection, found: Sequence[Snapshot], *, mapping: Mapping, now: datetime) -> int:
-    """Store sequence states that the mirror does not hold and that tell no opt-out; the same as ``keep``, but quickly.
+def pour(db: sa.Connection, found: Sequence[Snapshot], *, mapping: Mapping) -> list[int]:
+    """Store sequence states that the mirror does not hold and that tell no opt-out, quickly, and return their ids.
 
-    Return how many changes that opened. They stand behind single edits.
+    The changes of the people they belong to are for the caller to open, many at once.
     """
-    if not found:
-        return 0
     bulk.add_states(db, streams.all_seen(found, mapping))
-    return bulk.open_owners(db, [one.ref.id for one in found], now=now)
+    return [one.ref.id for one in found]
 
 
 def _prospects(db: sa.Connection, moved: Sequence[Moved], *, names: Names, now: datetime) -> int:

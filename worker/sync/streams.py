@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from worker.core import records, tasks, transforms
@@ -99,7 +100,13 @@ def _normal_attribute(name: str, value: Value) -> Value:
         return [transforms.normal(Compare.EMAIL, item) for item in value]  # type: ignore[misc]
     if name in _PHONES and isinstance(value, list):
         return [transforms.normal(Compare.PHONE, item) for item in value]  # type: ignore[misc]
-    return transforms.normal(Compare.TEXT, value) if isinstance(value, str) else value
+    return _words(value) if isinstance(value, str) else value
+
+
+@lru_cache(maxsize=256)
+def _words(text: str) -> Value:
+    """Return a text as it is compared; of states and the like there are few different ones."""
+    return transforms.normal(Compare.TEXT, text)
 
 
 def _number(value: Value) -> int | None:
