@@ -126,6 +126,30 @@ MISTAKES = [
         26,
         "'Completed' cannot mean both completed and cancelled",
     ),
+    # tests
+    ("task:\n", "tests: {name: Ada}\ntask:\n", 28, 8, "a list is wanted here: [first, second]"),
+    ("task:\n", "tests: [{expect: no person}]\ntask:\n", 28, 9, "'name' is missing"),
+    (
+        "task:\n",
+        "tests: [{name: A, expect: x, sates: []}]\ntask:\n",
+        28,
+        30,
+        "unknown key 'sates', did you mean 'states'?",
+    ),
+    (
+        "task:\n",
+        "tests: [{name: A, expect: x, prospect: Ada}]\ntask:\n",
+        28,
+        40,
+        "indented lines of `key: value` are wanted",
+    ),
+    (
+        "task:\n",
+        "tests:\n  - name: A\n    expect: x\n    states:\n      - {sequence: Cold, step: two, state: active}\ntask:\n",
+        32,
+        32,
+        "'two' is no whole number",
+    ),
     # labels and states
     ("  bounced: Bounced\n", "", 17, 1, "the label 'bounced' is missing"),
     ("  bounced:", "  bouncd:", 25, 3, "'bouncd' is not one of active, paused"),

@@ -125,7 +125,7 @@ def test_live_an_attribute_that_the_token_is_not_shown(stage: Stage) -> None:
     )
     stage.prospect("ada@example.com")
 
-    def bare(_call: object, document: Any) -> Any:
+    def bare(_call: object, document: Any) -> Any:  # noqa: ANN401 - a body of the vendor
         for one in document.get("data") or ():
             one["attributes"].pop("title", None)
         return document
