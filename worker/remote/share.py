@@ -33,9 +33,9 @@ COLUMNS = (*IDS, *TIMES, *TEXTS)
 
 MEMORY_MB = (24, 128, 512)
 """What the scratch database may use. Files with very large row groups need more than most."""
-SLICE = 40_000
+SLICE = 20_000
 """About how many rows are looked at together when the latest one of each id is picked."""
-PAGE = 2_000
+PAGE = 1_000
 _PARQUET, _GZIP = b"PAR1", b"\x1f\x8b"
 _DELETED = "('delete', 'backfill-delete')"
 _TRUE = "('true', 't', '1', 'yes', 'y')"

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 OVERLAP = timedelta(hours=24)
 """How far before the newest row the API is read on: nothing proves up to when the share had been filled (facts, data share)."""
-PAGES = 10
+PAGES = 20
 """Pages of rows in one transaction: as long as a writer beside us may well wait, for each commit costs as much as a page."""
 PAGE = 1000
 """Records on a page of a stream that is read whole."""
