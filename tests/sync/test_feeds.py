@@ -152,6 +152,9 @@ def test_a_change_that_moved_no_stamp_is_fetched(scene: Scene) -> None:
     assert hear(scene)[Feed.EVENTS].moved == 1
     with scene.store.read() as db:
         assert sights.told(db, scene.now() - timedelta(hours=1))[("sequenceStates", "events")] == 1
+    scene.wire.calls.clear()
+    hear(scene)
+    assert len(scene.wire.calls) == len(reads_of(scene.wire.calls, FEEDS)) == 2
     scene.sync()
     assert scene.of(1)[STATE] == "Active – Paused"
 
