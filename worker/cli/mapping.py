@@ -203,6 +203,10 @@ def apply(
         sys.stderr.write(f"outbook: not put in force, for it is not as planned: {one}\n")
     if moved:
         raise typer.Exit(INVALID)
+    if path.resolve() != settings.mapping.resolve():
+        sys.stderr.write(
+            f"outbook: a foreground sync takes OUTBOOK_MAPPING, which is {settings.mapping}: let it name {path}\n"
+        )
     if not as_json:
         _applied(told)
 

@@ -133,10 +133,10 @@ def _chosen(on: Applier, selection: Selection) -> Chosen:
 
 
 @contextlib.contextmanager
-def _listed(path: Path | None, mapping: Mapping, *, show_personal: bool) -> Iterator[Callable[[Effect], None]]:
+def _listed(path: Path | None, mapping: Mapping, *, show_personal: bool) -> Iterator[Callable[[Effect], None] | None]:
     """Write each effect into a file, a line for each value; without a file do nothing."""
     if path is None:
-        yield lambda _: None
+        yield None
         return
     try:
         file = path.open("w", encoding="utf-8", newline="")

@@ -50,6 +50,7 @@ class Question:
     stopped_without: frozenset[str] = frozenset()
     single: frozenset[tuple[int, str]] = frozenset()
     only: Pilot | None = None
+    listed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +117,7 @@ def plan_all(
     chosen: Chosen | None = None,
     live: bool = False,
     every: bool = False,
-    rows: Callable[[Effect], None] = lambda _: None,
+    rows: Callable[[Effect], None] | None = None,
 ) -> Plan:
     """Return what would be written by ``on.mapping`` for whatever is due; of the ``chosen``, or of ``every``body, due or not.
 
@@ -124,16 +125,19 @@ def plan_all(
     With ``live`` Outreach is asked for open tasks. ``rows`` is told each effect.
     """
     question, kept, unread = _question(on)
+    question = replace(question, listed=rows is not None)
     whole = every or question.without is not None
     prospects, skipped, wanted = _whom(on, kept, question, chosen, whole=whole)
     total = Sum()
     for part, listed in _sums(on, prospects, question):
         total.join(part)
         for one in listed:
-            rows(one)
+            if rows is not None:
+                rows(one)
     for one in _tasks(on, skipped, question, live=live):
         total.add(one, on.mapping)
-        rows(one)
+        if rows is not None:
+            rows(one)
     total.outreach["looked_up"] += len(wanted)
     with on.store.read() as db:
         sizes = {kind: mirror.extent(db, kind)[0] for kind in (Kind.PROSPECT, Kind.PERSON, Kind.CRM_TASK)}
@@ -220,7 +224,8 @@ def _portion(ids: Sequence[int], question: Question, *, store: Store, names: Nam
             total.aside["held_back"] += 1
             continue
         total.add(one, question.mapping)
-        listed.append(one)
+        if question.listed:
+            listed.append(one)
     return total, listed
 
 
