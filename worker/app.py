@@ -12,13 +12,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import celery
-from celery.signals import before_task_publish, setup_logging, task_postrun
+from celery.signals import after_task_publish, before_task_publish, setup_logging, task_postrun
 from kombu import Queue
 
 from worker import telemetry
 from worker.store.cursors import STREAMS
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from worker.config import Settings
 
 OPT_OUT, APPLY, POLL, SLOW = "optout", "apply", "poll", "slow"
@@ -30,6 +32,7 @@ EVENTS_S = 300.0
 ROUND_S = 60.0
 """How often the rolling sweep looks whether a slice is due; the store spreads them over a day."""
 CHECK_S = 3600.0
+ALERTS_S = 30.0
 EXPIRES = 0.9
 """A tick that was not taken up before the next one is worthless: it expires after this share of its interval."""
 ALIVE = Path(tempfile.gettempdir()) / "outbook-alive"
@@ -51,6 +54,7 @@ app.conf.update(
         "outbook.round": {"queue": SLOW},
         "outbook.events": {"queue": SLOW},
         "outbook.resync": {"queue": SLOW},
+        "outbook.alerts": {"queue": SLOW},
     },
     task_serializer="json",
     accept_content=["json"],
@@ -105,6 +109,7 @@ def beat_table(poll_seconds: float, *, webhooks: bool = False) -> dict[str, dict
         "sweep": entry("outbook.sweep", SWEEP_S),
         "round": entry("outbook.round", ROUND_S),
         "events": entry("outbook.events", EVENTS_S),
+        "alerts": entry("outbook.alerts", ALERTS_S),
         "check-fields": entry("outbook.check_fields", CHECK_S),
     }
 
@@ -114,6 +119,11 @@ def configure(settings: Settings) -> celery.Celery:
     table = beat_table(settings.poll_seconds, webhooks=bool(settings.outreach.webhook_secrets))
     app.conf.update(broker_url=settings.broker_url.get_secret_value(), beat_schedule=table)
     return app
+
+
+def after_each_ring(note: Callable[[], None]) -> None:
+    """Let something be done whenever this process has rung and the broker took it."""
+    after_task_publish.connect(lambda **_: note(), weak=False)
 
 
 @setup_logging.connect

@@ -17,8 +17,9 @@ from worker.core.records import System
 from worker.remote import base, outreach_tokens
 from worker.remote.outreach import Outreach
 from worker.remote.workbooks import Workbooks
-from worker.store import database, pauses, seal, upgrade
+from worker.store import counters, database, pauses, seal, upgrade, vitals
 from worker.store.budget import Budget
+from worker.store.counters import Counters
 from worker.store.links import Names
 from worker.store.selection import Selection
 from worker.store.vault import FixedToken, Vault
@@ -36,10 +37,12 @@ if TYPE_CHECKING:
     from worker.config import Settings
     from worker.core.mapping import Mapping
     from worker.remote.outreach_tokens import TokenPair, Tokens
+    from worker.sync.tally import Tally
 
 ORDINARY, OPT_OUT = "changes", "optout"
 ID_DIGITS = 19
 """A number of fewer digits is surely one that a 64-bit id can hold."""
+VENDORS = {System.OUTREACH: "outreach", System.CRM: "workbooks"}
 _lane: ContextVar[str] = ContextVar("lane", default=ORDINARY)
 
 
@@ -69,6 +72,8 @@ class Runtime:
     names: Names
     budgets: dict[System, Budget]
     guard: Guard
+    counters: Counters
+    ticks: vitals.Ticks
 
     def applier(self, permit: Permit | None = None) -> Applier:
         """Return what applying touches."""
@@ -80,7 +85,14 @@ class Runtime:
             now=now,
             jitter=random.random,
             permit=permit or self.permit(),
+            count=self._count,
         )
+
+    def _count(self, tally: Tally) -> None:
+        for (vendor, action), writes in tally.writes().items():
+            self.counters.add(counters.WRITES, vendor, action, by=writes)
+        self.counters.add(counters.DEAD, by=tally.new_failed)
+        self.counters.add(counters.OVERWRITTEN, by=tally.overwritten)
 
     def permit(self) -> Permit:
         """Return what the settings let a worker write."""
@@ -99,13 +111,13 @@ class Runtime:
 
     def calls(self) -> dict[str, int]:
         """Return how many calls this process has made, by vendor."""
-        told = {System.OUTREACH: "outreach", System.CRM: "workbooks"}
-        return {told[system]: sum(budget.spent().values()) for system, budget in self.budgets.items()}
+        return {VENDORS[system]: sum(budget.spent().values()) for system, budget in self.budgets.items()}
 
     def flush(self) -> None:
-        """Write down the calls made so far."""
+        """Write down the calls made so far, and every few seconds what else was counted."""
         for budget in self.budgets.values():
             budget.flush()
+        self.counters.flush(now())
 
 
 read_mapping = in_force.read
@@ -214,19 +226,21 @@ def runtime(settings: Settings, mapping: Mapping | None = None, *, guarded: bool
         ),
         System.CRM: Budget(store, system=System.CRM, hourly=None, yearly=None, now=now),
     }
+    counted = Counters(store)
     with base.http_client() as outreach_http, base.http_client() as crm_http:
-        outreach = partial(_client, System.OUTREACH, settings.outreach.base_url, outreach_http, budgets)
-        crm = partial(_client, System.CRM, settings.workbooks.base_url, crm_http, budgets)
+        outreach = partial(_client, System.OUTREACH, settings.outreach.base_url, outreach_http, budgets, counted)
+        crm = partial(_client, System.CRM, settings.workbooks.base_url, crm_http, budgets, counted)
         tokens, api_key = _tokens(settings, store, outreach(), key), settings.workbooks.api_key.get_secret_value()
         who, whose = Outreach(outreach(), tokens), Workbooks(crm(), api_key)
         guard = Guard(store, now, {System.OUTREACH: who.identity, System.CRM: lambda: whose.login().database_id})
         watch = guard.before_call if guarded else None
-        remotes = Remotes(outreach=Outreach(outreach(watch), tokens), crm=Workbooks(crm(watch), api_key))
+        remotes = Remotes(outreach=Outreach(outreach(watch=watch), tokens), crm=Workbooks(crm(watch=watch), api_key))
         try:
-            yield Runtime(settings, store, remotes, mapping, names, budgets, guard)
+            yield Runtime(settings, store, remotes, mapping, names, budgets, guard, counted, vitals.Ticks(store))
         finally:
             for budget in budgets.values():
                 budget.flush()
+            counted.flush()
             store.engine.dispose()
 
 
@@ -235,6 +249,8 @@ def _client(
     url: str,
     http: httpx.Client,
     budgets: dict[System, Budget],
+    counted: Counters,
+    *,
     watch: Callable[[System], None] | None = None,
 ) -> base.Client:
     """Return a client whose every request is counted, and watched by the guard unless that is who asks."""
@@ -259,6 +275,7 @@ def _client(
         sleep=time.sleep,
         jitter=random.random,
         now=now,
+        after_call=partial(counted.called, VENDORS[system]),
     )
     return client
 

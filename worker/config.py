@@ -10,6 +10,7 @@ import contextlib
 import difflib
 import os
 import secrets
+import shlex
 import tempfile
 from datetime import date
 from pathlib import Path
@@ -128,6 +129,8 @@ class Settings(BaseSettings):
     broker_url: SecretStr = _NONE
     secret_key: SecretStr = _NONE
     poll_seconds: PositiveInt = 60
+    alert_url: SecretStr = _NONE
+    alert_command: SecretStr = _NONE
     allow_insecure_hosts: bool = False
 
     @classmethod
@@ -272,6 +275,7 @@ def _check_together(values: Mapping[str, str], problems: list[str], *, credentia
         for name in ("OUTBOOK_OUTREACH__BASE_URL", "OUTBOOK_WORKBOOKS__BASE_URL")
         if not insecure and values.get(name, "").lower().startswith("http://")
     ]
+    _check_alerts(values, problems, insecure=insecure)
     broker = values.get("OUTBOOK_BROKER_URL", "")
     if broker and not broker.startswith(("redis://", "rediss://")):
         problems.append("OUTBOOK_BROKER_URL: must begin with redis:// or rediss://")
@@ -289,6 +293,22 @@ def _check_together(values: Mapping[str, str], problems: list[str], *, credentia
         problems.append(f"{app[0]}: missing, with {app[1]} (or set OUTBOOK_OUTREACH__ACCESS_TOKEN for a trial)")
     else:
         problems += [f"{name}: missing" for name in lacking]
+
+
+def _check_alerts(values: Mapping[str, str], problems: list[str], *, insecure: bool) -> None:
+    """Add what keeps alerts from being told."""
+    url = values.get("OUTBOOK_ALERT_URL", "")
+    try:
+        readable = not url or bool(urlsplit(url).hostname)
+    except ValueError:
+        readable = False
+    schemes = ("https://", "http://") if insecure else ("https://",)
+    if not readable or (url and not url.lower().startswith(schemes)):
+        problems.append("OUTBOOK_ALERT_URL: must begin with https:// and a host")
+    try:
+        shlex.split(values.get("OUTBOOK_ALERT_COMMAND", ""))
+    except ValueError:
+        problems.append("OUTBOOK_ALERT_COMMAND: cannot be split into words; look at its quotes")
 
 
 def _sentence(place: tuple[int | str, ...], kind: str, words: str) -> str:

@@ -24,10 +24,11 @@ from worker import bootstrap, config
 from worker.app import app
 from worker.core import errors
 from worker.core.records import Kind
-from worker.store import backlog, mappings, outbox, webhooks, wording
+from worker.store import backlog, mappings, outbox, vitals, webhooks, wording
 from worker.store.outbox import Lane
-from worker.sync import apply, brakes, feeds, fields, intake, resync, skips, strangers, subscriptions, timing
+from worker.sync import alerts, apply, brakes, feeds, fields, intake, resync, skips, strangers, subscriptions, timing
 from worker.sync import sweep as rounds
+from worker.sync.outlook import Lookout
 from worker.sync.poll import poll as poll_stream
 
 if TYPE_CHECKING:
@@ -84,11 +85,15 @@ class OutbookTask(celery.Task):  # type: ignore[type-arg]
             self.run(*args, **kwargs)
         except errors.Halt as halt:
             log.error("halted", task=self.name, reason=halt.words)  # noqa: TRY400 - a foreseen fault has no traceback
+            if _opened:
+                vitals.note_halt(_opened[0].store, halt, bootstrap.now())
         except errors.OutbookError as error:
             log.warning("put_off", task=self.name, reason=error.words)
         finally:
             if _opened:
                 _opened[0].flush()
+                if queue := (self.request.delivery_info or {}).get("routing_key"):
+                    _opened[0].ticks.note(queue, bootstrap.now())
 
 
 def ring(task: str, *args: str) -> None:
@@ -204,6 +209,19 @@ def listen() -> None:
         if told.queued:
             ring("outbook.opt_outs")
             ring("outbook.apply")
+
+
+@cache
+def lookout() -> Lookout:
+    """Return what draws the outlook for this process."""
+    return Lookout(runtime().settings, runtime().store, bootstrap.now)
+
+
+@app.task(name="outbook.alerts", base=OutbookTask)
+def alert() -> None:
+    """Tell whoever is to be alerted what has changed."""
+    on = runtime()
+    alerts.tell(on.store, lookout().look(), alerts.receivers_of(on.settings), bootstrap.now)
 
 
 @app.task(name="outbook.check_fields", base=OutbookTask)

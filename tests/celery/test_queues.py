@@ -34,6 +34,7 @@ WHERE = {
     "outbook.round": "slow",
     "outbook.events": "slow",
     "outbook.resync": "slow",
+    "outbook.alerts": "slow",
 }
 
 
@@ -78,7 +79,8 @@ def test_every_task_and_every_tick_has_a_queue() -> None:
     ours = {name for name in front.app.tasks if name.startswith("outbook.")}
     assert ours == set(WHERE) == set(front.app.conf.task_routes)
     table = front.beat_table(60)
-    ticks = {"outbook.poll", "outbook.sweep", "outbook.check_fields", "outbook.round", "outbook.events"}
+    clock = "poll sweep check_fields round events alerts"
+    ticks = {f"outbook.{name}" for name in clock.split()}
     assert {entry["task"] for entry in table.values()} == ticks
     assert [entry["args"] for entry in table.values() if entry["task"] == "outbook.poll"] == [
         (s.value,) for s in STREAMS

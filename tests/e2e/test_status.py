@@ -162,6 +162,7 @@ SCHEMA = shape(
         to_crm=LAG,
         to_outreach=LAG,
         last_pass_at=maybe(MOMENT),
+        patience_s=SECONDS,
     ),
     stuck=shape(
         ok=FLAG,

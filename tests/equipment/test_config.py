@@ -47,8 +47,10 @@ def test_every_documented_variable_is_known() -> None:
     expected = {f"OUTBOOK_OUTREACH__{name}" for name in [*outreach.split(), "YEARLY_CALLS"]}
     expected |= {f"OUTBOOK_WORKBOOKS__{name}" for name in ["BASE_URL", "API_KEY", "API_KEY_EXPIRES", "SETUP_API_KEY"]}
     expected |= {f"OUTBOOK_CONSOLE__{name}" for name in ["HOST", "PORT", "PASSWORD_HASH"]}
-    alone = "ONLY WRITES DATABASE_URL BROKER_URL DATA_DIR MAPPING SECRET_KEY POLL_SECONDS ALLOW_INSECURE_HOSTS"
-    expected |= {f"OUTBOOK_{name}" for name in alone.split()}
+    alone = (
+        "ONLY WRITES DATABASE_URL BROKER_URL DATA_DIR MAPPING SECRET_KEY POLL_SECONDS ALLOW_INSECURE_HOSTS ALERT_URL"
+    )
+    expected |= {f"OUTBOOK_{name}" for name in [*alone.split(), "ALERT_COMMAND"]}
     assert set(config.VARIABLES) == expected
 
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 from pathlib import Path
 
+import sqlalchemy.exc
 import typer
 
 from worker import bootstrap, config, embedded
+from worker.store import vitals
 
 ALL_QUEUES = "optout,apply,poll,slow"
 BULK_QUEUES = "apply,poll,slow"
@@ -42,6 +45,13 @@ def beat() -> None:
     bootstrap.begin_mapping(settings)
     from worker import app
 
+    ticks = vitals.Ticks(bootstrap.open_store(settings))
+
+    def note() -> None:
+        with contextlib.suppress(sqlalchemy.exc.SQLAlchemyError):  # whoever looks on sees the tick grow old
+            ticks.note(vitals.BEAT, bootstrap.now())
+
+    app.after_each_ring(note)
     app.configure(settings).start(["beat", "--loglevel", "WARNING", "--pidfile="])
 
 

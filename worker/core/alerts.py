@@ -19,7 +19,6 @@ CRITICAL, WARNING = "critical", "warning"
 OPT_OUT_S = 900.0
 SILENT_S = 300.0
 """A queue is rung for at least once a minute; so long without an answer nobody serves it."""
-POLLED_S = 900.0
 TOKEN_DAYS, KEY_DAYS = 3.0, 14
 BRAKES = frozenset({"brake", "breaker"})
 BEAT = "beat"
@@ -73,7 +72,7 @@ def _no_progress(outlook: Outlook) -> str | None:
 
 def _polling_stopped(outlook: Outlook) -> str | None:
     ages = [one.polled_age_s for one in outlook.fresh.streams if one.polled_age_s is not None]
-    if not ages or min(ages) <= POLLED_S or any(one.reading for one in outlook.fresh.streams):
+    if not ages or min(ages) <= outlook.fresh.patience_s or any(one.reading for one in outlook.fresh.streams):
         return None
     return f"no stream was read for {min(ages) / MINUTE:.0f} minutes"
 

@@ -76,13 +76,14 @@ class Lag:
 
 @dataclass(frozen=True, slots=True)
 class Fresh:
-    """Whether it is fresh: all streams read to their end and lately, none in trouble."""
+    """Whether it is fresh: all streams read to their end and lately, none in trouble. ``patience_s``: what lately means."""
 
     ok: bool
     streams: tuple[Stream, ...]
     to_crm: Lag
     to_outreach: Lag
     last_pass_at: datetime | None
+    patience_s: float = 900.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -225,8 +225,12 @@ class Client:
         jitter: Callable[[], float],
         now: Callable[[], datetime],
         tick: Callable[[], float] = time.monotonic,
+        after_call: Callable[[str, str, float], None] = lambda _operation, _outcome, _seconds: None,
     ) -> None:
-        """Keep the hooks: ``before_call`` runs before every request that leaves and may raise BudgetSpent."""
+        """Keep the hooks: ``before_call`` runs before every request that leaves and may raise BudgetSpent.
+
+        ``after_call`` is told what kind of request it was, how it ended and how many seconds that took.
+        """
         self.system = system
         self.rate_limit: RateLimit | None = None
         self.sleep = sleep
@@ -235,6 +239,7 @@ class Client:
         self._base = httpx.URL(base_url.rstrip("/"))
         self._http = http
         self._before_call = before_call
+        self._after_call = after_call
         self._tick = tick
 
     def url(self, path: str, params: Iterable[tuple[str, str]] = ()) -> httpx.URL:
@@ -258,7 +263,19 @@ class Client:
     def exchange(self, ask: Ask) -> Reply:
         """Return the complete answer to one request; raises NotSent when it surely never left, else Unanswered."""
         self._before_call()
-        started = self._tick()
+        operation, outcome, started = _operation(ask), "unanswered", self._tick()
+        try:
+            reply = self._exchanged(ask, started)
+            outcome = _outcome(reply.status)
+        except NotSent:
+            outcome = "unsent"
+            raise
+        finally:
+            self._after_call(operation, outcome, self._tick() - started)
+        self._note_limit(reply)
+        return reply
+
+    def _exchanged(self, ask: Ask, started: float) -> Reply:
         fault: errors.RemoteDown
         try:
             headers = {"User-Agent": user_agent(), **ask.headers}
@@ -269,14 +286,11 @@ class Client:
             finally:
                 response.close()
             hidden = (ask.headers.get("Authorization", "").removeprefix("Bearer "), *ask.hide)
-            reply = Reply(response.status_code, response.headers, body, self._server_time(response.headers), hidden)
+            return Reply(response.status_code, response.headers, body, self._server_time(response.headers), hidden)
         except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.UnsupportedProtocol) as error:
             fault = NotSent(f"could not connect ({type(error).__name__})", system=self.system)
         except (httpx.HTTPError, httpx.StreamError, httpx.InvalidURL) as error:
             fault = Unanswered(f"no complete answer ({type(error).__name__})", system=self.system)
-        else:
-            self._note_limit(reply)
-            return reply
         raise fault
 
     def patiently(self, once: Callable[[], T], *, repeatable: bool) -> T:
@@ -342,6 +356,22 @@ class Client:
         reset = waits.moment(reply.headers.get("x-ratelimit-reset"), reply.server_time)
         if remaining is not None or limit is not None:
             self.rate_limit = RateLimit(limit, remaining, reset)
+
+
+def _operation(ask: Ask) -> str:
+    """Return what kind of request it is: authorise, read, or write. The CRM is read by POST, too (trace, section E)."""
+    if ask.url.path.endswith(("/oauth/token", "/login.api")):
+        return "authorise"
+    return "read" if ask.method == "GET" or (ask.body or b"").startswith(b"_method=GET&") else "write"
+
+
+def _outcome(status: int) -> str:
+    """Return how an answer of this status counts."""
+    if status == httpx.codes.TOO_MANY_REQUESTS:
+        return "throttled"
+    if status >= httpx.codes.INTERNAL_SERVER_ERROR:
+        return "down"
+    return "refused" if status >= httpx.codes.MULTIPLE_CHOICES else "ok"
 
 
 def _port(url: httpx.URL) -> int | None:

@@ -69,5 +69,6 @@ def lease(db: sa.Connection, names: Iterable[str], now: datetime) -> set[str]:
 def settle(db: sa.Connection, told: Mapping[str, frozenset[str]], now: datetime) -> None:
     """Remember who has been told, and let go of what was in hand."""
     for name, who in sorted(told.items()):
-        values = {"told": " ".join(sorted(who)), "told_at": now, "lease_until": None}
-        db.execute(sa.update(ALERT).where(ALERT.c.name == name).values(**values))
+        text, row = " ".join(sorted(who)), ALERT.c.name == name
+        db.execute(sa.update(ALERT).where(row, ALERT.c.told != text).values(told=text, told_at=now))
+        db.execute(sa.update(ALERT).where(row).values(lease_until=None))

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from worker.store.outbox import Change
     from worker.sync.deliver import Receipt
     from worker.sync.streams import Remotes
+    from worker.sync.tally import Tally
 
 ACTIONS_S = timedelta(seconds=40)
 """How long a claim may go on with actions that cost a request each; what is left is given back for the next one."""
@@ -68,7 +69,7 @@ class Permit:
 
 @dataclass(frozen=True, slots=True)
 class Applier:
-    """What applying touches: the store, both vendors, the mapping in force, the clock and chance."""
+    """What applying touches: the store, both vendors, the mapping in force, the clock, chance, and who counts what was done."""
 
     store: Store
     remotes: Remotes
@@ -77,6 +78,7 @@ class Applier:
     now: Callable[[], datetime]
     jitter: Callable[[], float]
     permit: Permit = Permit()
+    count: Callable[[Tally], None] = lambda _tally: None
 
 
 @dataclass(slots=True)

@@ -25,6 +25,12 @@ def work_on(on: Applier, changes: Sequence[Change], work: Callable[[list[Change]
     What a vendor's fault ends is put off or buried as the fault wants, and a halt raised; what nobody foresaw is tried again
     one by one; whoever is told to end gives all of it back. Where the store fails the leases run out.
     """
+    told = _worked_on(on, changes, work)
+    on.count(told)
+    return told
+
+
+def _worked_on(on: Applier, changes: Sequence[Change], work: Callable[[list[Change]], Tally]) -> Tally:
     mine = poison.weeded(on, changes)
     if not mine:
         return Tally(claimed=len(changes))

@@ -40,7 +40,7 @@ from worker.store.outbox import Lane, Standing
 from worker.sync import brakes, in_force
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from datetime import date, datetime
 
     import sqlalchemy as sa
@@ -52,6 +52,7 @@ if TYPE_CHECKING:
 DAY, WEEK, YEAR = timedelta(days=1), timedelta(days=7), timedelta(days=365)
 REFRESH_LASTS = timedelta(days=14)
 """How long an unused refresh token of Outreach lives (facts, outreach 1.1)."""
+TERMS_LAST = timedelta(seconds=60)
 OPT_OUT_PATIENCE = timedelta(minutes=15)
 POLL_PATIENCE_S = 900.0
 OPT_OUTS_AN_HOUR = Share(2.0, 20)
@@ -99,6 +100,24 @@ def terms(settings: Settings, store: Store) -> Terms:
         key_expires=settings.workbooks.api_key_expires,
         no_email=flag.crm if flag else None,
     )
+
+
+class Lookout:
+    """Draws the outlook for a process that does so again and again; the mappings are read once a minute."""
+
+    def __init__(self, settings: Settings, store: Store, now: Callable[[], datetime]) -> None:
+        """Look at nothing yet."""
+        self._settings = settings
+        self._store = store
+        self._now = now
+        self._terms: tuple[datetime, Terms] | None = None
+
+    def look(self) -> Outlook:
+        """Return how everything stands."""
+        now = self._now()
+        if self._terms is None or not timedelta(0) <= now - self._terms[0] < TERMS_LAST:
+            self._terms = now, terms(self._settings, self._store)
+        return look(self._store, self._terms[1], now)
 
 
 def look(store: Store, told: Terms, now: datetime) -> Outlook:
@@ -184,7 +203,7 @@ def _undelivered(db: sa.Connection, prospect_ids: list[int], no_email: str | Non
 def _fresh(db: sa.Connection, told: Terms, now: datetime) -> Fresh:
     known = {row.stream: row for row in cursors.all_of(db)}
     streams = tuple(_stream(kind.value, known.get(kind.value), now) for kind in cursors.STREAMS)
-    patience = max(POLL_PATIENCE_S, 10 * told.poll_s)
+    patience = max(POLL_PATIENCE_S, 10.0 * told.poll_s)
     # Streams slow down by themselves, so what counts is that anything at all is being read.
     ages = [one.polled_age_s for one in streams if one.polled_age_s is not None]
     moving = any(one.reading for one in streams) or (bool(ages) and min(ages) <= patience)
@@ -194,6 +213,7 @@ def _fresh(db: sa.Connection, told: Terms, now: datetime) -> Fresh:
         to_crm=_lag(counts.lags(db, System.CRM, now - DAY)),
         to_outreach=_lag(counts.lags(db, System.OUTREACH, now - DAY)),
         last_pass_at=runs.newest(db),
+        patience_s=patience,
     )
 
 

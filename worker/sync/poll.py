@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from worker.core import cursor, errors, transforms
 from worker.core.records import Kind, System
 from worker.remote.base import LinkRefused
-from worker.store import cursors, mirror, outbox, sights
+from worker.store import counters, cursors, mirror, outbox, sights
 from worker.store.sights import Channel
 from worker.sync import in_force, notice, streams
 from worker.sync.case import kept_alive
@@ -139,6 +139,9 @@ def _read(
             told = notice.keep(db, stream, page.snapshots, mapping=mapping, names=names, now=now())
             if reading.primed:  # what was there from the beginning is no change
                 sights.count(db, stream, Channel.POLL, told.moved, now())
+            if page.snapshots:
+                name = stream.value
+                counters.add(db, {(counters.READ, (name,)): len(page.snapshots), (counters.MOVED, (name,)): told.moved})
             if told.moved:
                 cursors.note_moved(db, stream, now(), late=told.late > 0)
             if not _advance(db, step, now()):

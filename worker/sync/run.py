@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from worker.core import errors
 from worker.core.records import Kind, System
-from worker.store import backlog, cursors, links, mappings, outbox, pauses, runs
+from worker.store import backlog, cursors, links, mappings, outbox, pauses, runs, vitals
 from worker.store.selection import Chosen
 from worker.sync import brakes, fields, finished, in_force, intake, resync
 from worker.sync.look import look
@@ -163,6 +163,7 @@ def run(this: Pass) -> Report:
         _settle(this, report, planned=on)
     except errors.Halt as halt:
         report.halt = halt
+        vitals.note_halt(on.store, halt, on.now())
         report.troubles.append(halt.words)
     except errors.Transient as error:
         report.troubles.append(error.words)

@@ -28,6 +28,20 @@ class Tally:
         for one in fields(self):
             setattr(self, one.name, getattr(self, one.name) + getattr(other, one.name))
 
+    def writes(self) -> dict[tuple[str, str], int]:
+        """Return what was written, by vendor and action."""
+        return {
+            ("workbooks", "create"): self.created,
+            ("workbooks", "update"): self.updated,
+            ("workbooks", "recreate"): self.recreated,
+            ("workbooks", "opt_out"): self.crm_opted_out,
+            ("workbooks", "cancel_task"): self.tasks_cancelled,
+            ("outreach", "create"): self.outreach_created,
+            ("outreach", "update"): self.outreach_updated,
+            ("outreach", "opt_out"): self.outreach_opted_out,
+            ("outreach", "act"): self.outreach_actions,
+        }
+
     def counts(self) -> dict[str, int]:
         """Return the counts that are not nought, for a log line."""
         return {one.name: count for one in fields(self) if (count := getattr(self, one.name))}
