@@ -19,7 +19,7 @@ from worker.remote import outreach_hints
 from worker.remote.outreach import IDS_A_CALL
 from worker.store import cursors, mirror, sights, webhooks
 from worker.store.sights import Channel
-from worker.sync import notice, poll, streams
+from worker.sync import in_force, notice, poll, streams
 from worker.sync.case import kept_alive
 from worker.sync.removals import removed
 
@@ -187,6 +187,7 @@ def _fetch(desk: _Desk, kind: Kind, named_by: dict[int, list[int]], destroyed: s
     missing = set(named_by) - {one.ref.id for one in answered}
     gone = trashed | {one for one in missing if Ref(kind, one) in destroyed}
     with desk.store.write() as db:
+        in_force.guard(db, desk.mapping)
         kept = _keep(db, desk, kind, there)
         buried = removed(db, kind, gone, mapping=desk.mapping, names=desk.names, now=desk.now())
         if kind not in cursors.unprimed(db):  # what was there from the beginning is no change
