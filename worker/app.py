@@ -31,6 +31,8 @@ WATCH_S = 3600.0
 EVENTS_S = 300.0
 ROUND_S = 60.0
 """How often the rolling sweep looks whether a slice is due; the store spreads them over a day."""
+RECONCILE_S = 60.0
+"""How often the comparison looks whether a slice is due; the store spreads them over a week."""
 CHECK_S = 3600.0
 ALERTS_S = 30.0
 EXPIRES = 0.9
@@ -52,6 +54,7 @@ app.conf.update(
         "outbook.watch_webhooks": {"queue": SLOW},
         "outbook.check_fields": {"queue": SLOW},
         "outbook.round": {"queue": SLOW},
+        "outbook.reconcile": {"queue": SLOW},
         "outbook.events": {"queue": SLOW},
         "outbook.resync": {"queue": SLOW},
         "outbook.alerts": {"queue": SLOW},
@@ -108,6 +111,7 @@ def beat_table(poll_seconds: float, *, webhooks: bool = False) -> dict[str, dict
     return polls | {
         "sweep": entry("outbook.sweep", SWEEP_S),
         "round": entry("outbook.round", ROUND_S),
+        "reconcile": entry("outbook.reconcile", RECONCILE_S),
         "events": entry("outbook.events", EVENTS_S),
         "alerts": entry("outbook.alerts", ALERTS_S),
         "check-fields": entry("outbook.check_fields", CHECK_S),

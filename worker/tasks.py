@@ -26,7 +26,20 @@ from worker.core import errors
 from worker.core.records import Kind
 from worker.store import backlog, mappings, outbox, vitals, webhooks, wording
 from worker.store.outbox import Lane
-from worker.sync import alerts, apply, brakes, feeds, fields, intake, resync, skips, strangers, subscriptions, timing
+from worker.sync import (
+    alerts,
+    apply,
+    brakes,
+    feeds,
+    fields,
+    intake,
+    reconcile,
+    resync,
+    skips,
+    strangers,
+    subscriptions,
+    timing,
+)
 from worker.sync import sweep as rounds
 from worker.sync.outlook import Lookout
 from worker.sync.poll import poll as poll_stream
@@ -197,6 +210,17 @@ def take_round() -> None:
             if told.missed or told.removed:
                 ring("outbook.opt_outs")
                 ring("outbook.apply")
+
+
+@app.task(name="outbook.reconcile", base=OutbookTask)
+def compare() -> None:
+    """Compare the next slice of both sides if it is due, and ring for what nothing else had shown."""
+    with bootstrap.lane(reconcile.LANE):
+        told = reconcile.take_due(runtime().applier())
+    if not told.busy:
+        log.info("compared", read=told.read, pairs=told.compared, differences=told.found, missed=told.missed)
+        ring("outbook.opt_outs")
+        ring("outbook.apply")
 
 
 @app.task(name="outbook.events", base=OutbookTask)

@@ -26,6 +26,7 @@ from worker.cli import (
     pause,
     plan,
     processes,
+    reconcile,
     resync,
     sim,
     status,
@@ -77,6 +78,7 @@ app.command("web")(web.web)
 app.command("demo", hidden=True)(demo.demo)
 app.command("link")(link.link)
 app.command("backfill")(backfill.backfill)
+app.command("reconcile")(reconcile.reconcile)
 app.command("opt-in")(opt_in.opt_in)
 app.add_typer(failures.app, name="failures")
 app.add_typer(held.app, name="held")

@@ -27,6 +27,7 @@ class Channel(StrEnum):
     POLL = "poll"
     EVENTS = "events"
     SWEEP = "sweep"
+    RECONCILE = "reconcile"
 
 
 def count(db: sa.Connection, stream: Kind, channel: Channel, records: int, now: datetime) -> None:

@@ -217,7 +217,7 @@ def _take(kind: Kind, on: Applier, this: Round) -> Swept:
         raise errors.RemoteDown(f"a list of {kind.value} leaves out most of what is there by id")
     with on.store.write() as db:
         missed = _keep(db, kind, on, [*fresh.there, *found.there], one.settled)
-        taken = _take_away(db, kind, on, found.gone, most)
+        taken = take_away(db, kind, on, found.gone, most)
         sights.count(db, kind, Channel.SWEEP, missed + taken, on.now())
         told = Swept(kind, len(one.seen), missed, taken, ended=one.last)
         if not _step(db, on, this, one, told, gone=len(found.gone), most=most):
@@ -294,7 +294,7 @@ def _keep(
     return told[True]
 
 
-def _take_away(db: sa.Connection, kind: Kind, on: Applier, gone: Sequence[int], most: int) -> int:
+def take_away(db: sa.Connection, kind: Kind, on: Applier, gone: Sequence[int], most: int) -> int:
     """Bury what is gone and return how many that were; too many within a day are held instead, as one entry."""
     key, now = brake_of(kind), on.now()
     if gone and not brakes.is_off(db, key, now):
