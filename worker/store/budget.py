@@ -182,14 +182,14 @@ class Budget:
     def _refuse(self, lane: str, now: datetime, hour: datetime) -> None:
         """Raise BudgetSpent if this lane may make no further call; called under the lock."""
         known = self._known(hour)
-        if self._hourly is not None and known.hour >= _share(self._hourly, lane):
+        if self._hourly is not None and known.hour >= share(self._hourly, lane):
             self._stop(f"{known.hour} of {self._hourly} calls an hour are used until {hour + HOUR:%H:%M} UTC", lane)
-        if self._yearly is not None and known.year >= _share(self._yearly, lane):
+        if self._yearly is not None and known.year >= share(self._yearly, lane):
             self._stop(f"{known.year} of {self._yearly} calls a year are used", lane)
         if self._told is not None and self._told.until <= now:
             self._told = None
         if self._told is not None:
-            kept = 0 if self._hourly is None else self._hourly - _share(self._hourly, lane)
+            kept = 0 if self._hourly is None else self._hourly - share(self._hourly, lane)
             if self._told.left <= kept:
                 until = self._told.until.astimezone(UTC)
                 self._stop(f"the vendor leaves {max(self._told.left, 0)} calls until {until:%H:%M} UTC", lane)
@@ -203,7 +203,7 @@ def _hour(now: datetime) -> datetime:
     return now.astimezone(UTC).replace(minute=0, second=0, microsecond=0)
 
 
-def _share(limit: int, lane: str) -> int:
+def share(limit: int, lane: str) -> int:
     """Return how much of a limit the lane may use: all but the reserve, which leaves the others at least one call."""
     if lane == OPT_OUT_LANE:
         return limit

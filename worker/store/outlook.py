@@ -143,6 +143,12 @@ def calls(db: sa.Connection, now: datetime) -> dict[System, Calls]:
     return {System(row.system): Calls(row.in_hour, row.in_year, row.in_week, row.first) for row in rows}
 
 
+def calls_by_lane(db: sa.Connection) -> dict[tuple[str, str], int]:
+    """Return how many calls were ever made, by system and lane, as far as they have been written down."""
+    query = sa.select(CALL.c.system, CALL.c.lane, sa.func.sum(CALL.c.calls).label("calls"))
+    return {(row.system, row.lane): int(row.calls) for row in db.execute(query.group_by(CALL.c.system, CALL.c.lane))}
+
+
 def renewed_at(db: sa.Connection, system: System) -> datetime | None:
     """Return when a vendor's tokens were last renewed, without opening them; None if none were."""
     return db.execute(sa.select(TOKEN.c.minted_at).where(TOKEN.c.vendor == system)).scalar()

@@ -11,7 +11,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from worker.web import health
+from worker.web.metrics import Metrics
 from worker.web.receiver import Receiver, Writer
+from worker.web.watch import Watch
 from worker.web.wire import Application
 
 if TYPE_CHECKING:
@@ -39,6 +41,7 @@ def routes(site: Site) -> Routes:
         ("POST", "/webhooks/outreach"): site.receiver.answer,
         ("GET", "/healthz"): health.alive,
         ("GET", "/readyz"): health.Readiness(site.store, site.now).answer,
+        ("GET", "/metrics"): Metrics(site.settings, site.store, site.now).answer,
     }
 
 
@@ -47,7 +50,10 @@ def application(settings: Settings, store: Store, now: Callable[[], datetime]) -
     """Hold the web's application ready to be served; in the end what came in last is stored."""
     secrets = [secret.get_secret_value() for secret in settings.outreach.webhook_secrets]
     writer = Writer(store)
+    receiver = Receiver(secrets, writer, now)
+    watch = Watch(settings, store, receiver.counts, now)
     try:
-        yield Application(routes(Site(settings, store, Receiver(secrets, writer, now), now)))
+        yield Application(routes(Site(settings, store, receiver, now)))
     finally:
         writer.stop()
+        watch.stop()
