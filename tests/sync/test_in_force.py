@@ -9,7 +9,7 @@ import pytest
 
 from tests.core.makers import DEFAULT_TEXT, edited
 from tests.core.test_mapping_file import SMALL
-from tests.sync.scene import Scene, reads_of
+from tests.sync.scene import Call, Scene, reads_of
 from worker.core import mapping_file
 from worker.core.records import Kind
 from worker.store import cursors, mappings
@@ -125,6 +125,38 @@ def test_a_column_only_is_no_reason_to_read_prospects(paired: Scene) -> None:
     (first, *_) = [call for call in paired.wire.calls if "prospects" in call.path]
     assert "filter" in first.query
     assert reads_of(paired.wire.calls, "people")
+
+
+def test_a_field_fed_by_another_value_is_seen_for_the_first_time(on_both: Scene) -> None:
+    """The title comes from the nickname from now on: what was agreed about the old one blanks nothing; a blank is filled."""
+    on_both.prospect(5, 1, **ADA, title="Clerk")
+    on_both.prospect(6, 1, title="Boss", nickname="Bo")
+    on_both.prospect(7, 1, nickname="Cy")
+    assert on_both.sync().converged
+    put(on_both, ("outreach: title,   ", "outreach: nickname,"))
+    assert on_both.sync().converged
+    assert [on_both.of(pid).get("person_job_title") for pid in (5, 6, 7)] == ["Clerk", "Boss", "Cy"]
+    assert on_both.of_outreach("prospect", 5)["nickname"] == "Clerk"
+    on_both.edit_outreach(op="set", type="prospect", id=6, attributes={"nickname": "Bob"})
+    assert on_both.sync().converged
+    assert on_both.of(6)["person_job_title"] == "Bob"
+
+
+def test_what_a_batch_agreed_while_it_was_overtaken_is_forgotten(scene: Scene) -> None:
+    """A worker in the middle of a batch by the old mapping leaves nothing behind that would blank a field by the new one."""
+    scene.prospect(5, 1, **ADA, title="Clerk")
+    old = scene.applier()
+    scene.poll(on=old)
+
+    def meanwhile(call: Call) -> None:
+        if call.writes:
+            put(scene, ("outreach: title,   ", "outreach: nickname,"))
+
+    scene.wire.before.append(meanwhile)
+    scene.apply(old)
+    scene.wire.before.clear()
+    assert scene.sync().converged
+    assert scene.of(5)["person_job_title"] == "Clerk"
 
 
 def test_reading_more_of_everybody_is_nobody_s_edit(paired: Scene) -> None:

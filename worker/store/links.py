@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql
 
 from worker.core.records import Kind, Link, Shadow, System
 from worker.store.database import chunks, upsert
@@ -79,6 +80,27 @@ def part(db: sa.Connection, kind: Kind, outreach_ids: Iterable[int]) -> None:
     """Forget links altogether, as if the two had never met."""
     for part in chunks(sorted(set(outreach_ids))):
         db.execute(sa.delete(LINK).where(LINK.c.kind == kind, LINK.c.outreach_id.in_(part)))
+
+
+def forget_fields(db: sa.Connection, names: Iterable[str], outreach_ids: Iterable[int] | None = None) -> None:
+    """Forget what people and prospects agreed upon in some fields: of these pairs, or of every pair.
+
+    One statement a field, whatever the number of pairs; a pair that never agreed on it is not written.
+    """
+    wanted = sa.true() if outreach_ids is None else LINK.c.outreach_id.in_(sorted(outreach_ids))
+    for name in sorted(names):
+        there = [column.contains(msgspec.json.encode(name).decode(), autoescape=True) for column in _HALVES]
+        forgotten = {column.name: _without(db, column, name) for column in _HALVES}
+        db.execute(sa.update(LINK).where(LINK.c.kind == Kind.PROSPECT, wanted, sa.or_(*there)).values(forgotten))
+
+
+_HALVES = (LINK.c.outreach_then, LINK.c.crm_then)
+
+
+def _without(db: sa.Connection, column: sa.Column[str], name: str) -> sa.ColumnElement[str]:
+    if db.dialect.name == "sqlite":
+        return sa.func.json_remove(column, f'$."{name}"')
+    return sa.cast(sa.cast(column, postgresql.JSONB).op("-")(sa.literal(name, sa.Text)), sa.Text)
 
 
 def count(db: sa.Connection, kind: Kind) -> int:

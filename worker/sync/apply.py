@@ -112,6 +112,7 @@ def _work(
     with on.store.write() as db:
         wishes.close(db, on, cases)
         receipts.receive(db, on, cases, tally)
+        in_force.overtaken(db, on.mapping, ids)
     return tally
 
 

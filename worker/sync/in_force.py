@@ -17,7 +17,7 @@ from worker.store.outbox import Lane
 from worker.sync import notice
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
     from datetime import datetime
     from pathlib import Path
 
@@ -154,6 +154,7 @@ def take_up(db: sa.Connection, mapping: Mapping, now: datetime, *, to_write: boo
     still = {kind: pending.get(kind, frozenset()) & names for kind, names in _named(mapping).items()}
     mappings.set_unread(db, {kind: fresh.get(kind, frozenset()) | names for kind, names in still.items()})
     cursors.rewind(db, list(fresh))
+    links.forget_fields(db, resourced(old, mapping))
     opened = outbox.open_all(db, Kind.PROSPECT, now=now)
     if old is None or old.task != mapping.task:
         opened += outbox.open_changes(db, Kind.TASK, touched_tasks(db, mapping), lane=Lane.BULK, now=now)
@@ -182,6 +183,21 @@ def newly_named(old: Mapping | None, new: Mapping) -> mappings.Names:
     known = _named(old) if old else {}
     found = {kind: names - known.get(kind, frozenset()) for kind, names in _named(new).items()}
     return {kind: names for kind, names in found.items() if names}
+
+
+def resourced(old: Mapping | None, new: Mapping) -> frozenset[str]:
+    """Return the CRM fields that are fed by another value than before: what was agreed about the old one tells nothing."""
+    if old is None:
+        return frozenset()
+    known = {name: (line.outreach, line.computed) for name, line in old.by_crm.items()}
+    return frozenset(name for name, line in new.by_crm.items() if known.get(name) != (line.outreach, line.computed))
+
+
+def overtaken(db: sa.Connection, mapping: Mapping, prospect_ids: Iterable[int]) -> None:
+    """Forget what a batch by an older mapping has just agreed about values that the one in force takes from elsewhere."""
+    if mappings.version(db) not in {None, mapping.version}:
+        new = readable(mappings.in_force(db))
+        links.forget_fields(db, resourced(mapping, new) if new else (), prospect_ids)
 
 
 def left_alone(mapping: Mapping, unread: mappings.Names) -> frozenset[str]:

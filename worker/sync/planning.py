@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from worker.core import effects, plan, tasks, wishes
 from worker.core.effects import CRM, OUTREACH, Effect, Sum
 from worker.core.plan import Action
-from worker.core.records import Kind, System
+from worker.core.records import Kind, Shadow, System
 from worker.store import backlog, database, mappings, mirror, outbox
 from worker.store.database import chunks
 from worker.sync import breakers, fields, gather, in_force, skips
@@ -50,6 +50,7 @@ class Question:
     stopped_without: frozenset[str] = frozenset()
     single: frozenset[tuple[int, str]] = frozenset()
     only: Pilot | None = None
+    forgotten: frozenset[str] = frozenset()
     listed: bool = False
 
 
@@ -166,6 +167,7 @@ def _question(on: Applier) -> tuple[Question, mappings.Kept | None, mappings.Nam
         without=other,
         stopped_without=always | in_force.left_alone(other, pending) if other else frozenset(),
         single=stops.single,
+        forgotten=in_force.resourced(other, on.mapping) if other else frozenset(),
         only=on.permit.only,
     )
     return question, kept, unread
@@ -231,7 +233,8 @@ def _portion(ids: Sequence[int], question: Question, *, store: Store, names: Nam
 
 def _effect(view: PersonView, question: Question, total: Sum) -> Effect | None:
     alone = frozenset(name for pid, name in question.single if pid == view.prospect_id)
-    told = plan.plan_person(replace(view, stopped=view.stopped | alone) if alone else view, question.mapping)
+    asked = replace(view, stopped=view.stopped | alone) if alone else view
+    told = plan.plan_person(_forgetting(asked, question.forgotten), question.mapping)
     if told.action is Action.HOLD:
         total.aside["held"] += 1
     elif told.action is Action.EXCLUDE:
@@ -246,6 +249,15 @@ def _effect(view: PersonView, question: Question, total: Sum) -> Effect | None:
     one = effects.effect_of(view, told, without)
     total.aside["anyway"] += one is None
     return one
+
+
+def _forgetting(view: PersonView, names: frozenset[str]) -> PersonView:
+    """Return the view once the mapping is in force: of fields fed by another value nothing was agreed upon yet."""
+    if not names or view.link is None:
+        return view
+    then = view.link.shadow
+    halves = ({name: value for name, value in half.items() if name not in names} for half in (then.outreach, then.crm))
+    return replace(view, link=replace(view.link, shadow=Shadow(*halves)))
 
 
 def _tasks(on: Applier, ids: Sequence[int], question: Question, *, live: bool) -> Iterable[Effect]:
