@@ -89,4 +89,5 @@ def test_a_bound_store_waits_until_it_is_told(stage: Stage) -> None:
     stage.sync(code=3)
     assert stage.crm_writes() == []
     stage.servers.crm.reshape = None
+    stage.later(900)  # the longest that a retry is put off
     assert stage.sync().crm == {"created": 1}
