@@ -32,6 +32,7 @@ WHERE = {
     "outbook.watch_webhooks": "slow",
     "outbook.check_fields": "slow",
     "outbook.round": "slow",
+    "outbook.reconcile": "slow",
     "outbook.events": "slow",
     "outbook.resync": "slow",
     "outbook.alerts": "slow",
@@ -79,7 +80,7 @@ def test_every_task_and_every_tick_has_a_queue() -> None:
     ours = {name for name in front.app.tasks if name.startswith("outbook.")}
     assert ours == set(WHERE) == set(front.app.conf.task_routes)
     table = front.beat_table(60)
-    clock = "poll sweep check_fields round events alerts"
+    clock = "poll sweep check_fields round reconcile events alerts"
     ticks = {f"outbook.{name}" for name in clock.split()}
     assert {entry["task"] for entry in table.values()} == ticks
     assert [entry["args"] for entry in table.values() if entry["task"] == "outbook.poll"] == [
