@@ -215,3 +215,26 @@ def test_a_pilot_narrows_the_plan(world: Stage) -> None:
     assert told.report["aside"]["held_back"] == 3
     assert told.report["totals"]["workbooks"]["created"] == 1
     assert "not in the file of OUTBOOK_ONLY" in told.err
+
+
+def test_a_field_fed_by_another_value_is_planned_as_it_will_be(stage: Stage) -> None:
+    """Another source is a first sight: a blank there is filled, and whatever differs stays, going there and coming back."""
+    ada = stage.enrolled("ada@example.com")
+    stage.sync()
+    new = another(
+        stage,
+        ("person_first_name:           {outreach: firstName, ", "person_first_name:           {outreach: company,"),
+    )
+    stage.outbook("mapping", "apply", str(new))
+    stage.environ["OUTBOOK_MAPPING"] = str(new)
+    assert stage.sync().report["converged"]
+    assert stage.of_prospect(ada)["company"] == "Ada"
+    stage.set_prospect(ada, company="Analytical Engines")
+    stage.sync()
+    back = another(stage, name="back.yaml")
+    told = stage.outbook("plan", "--mapping", str(back), "--json")
+    assert told.report["left_alone"] == ["person_first_name"]
+    stage.outbook("mapping", "apply", str(back), "--plan", told.report["plan"])
+    stage.environ["OUTBOOK_MAPPING"] = str(back)
+    assert stage.sync().crm == {}
+    assert stage.person_of(ada)["person_first_name"] == "Analytical Engines"
