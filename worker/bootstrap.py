@@ -74,6 +74,7 @@ class Runtime:
     guard: Guard
     counters: Counters
     ticks: vitals.Ticks
+    tokens: Tokens
 
     def applier(self, permit: Permit | None = None) -> Applier:
         """Return what applying touches."""
@@ -236,7 +237,9 @@ def runtime(settings: Settings, mapping: Mapping | None = None, *, guarded: bool
         watch = guard.before_call if guarded else None
         remotes = Remotes(outreach=Outreach(outreach(watch=watch), tokens), crm=Workbooks(crm(watch=watch), api_key))
         try:
-            yield Runtime(settings, store, remotes, mapping, names, budgets, guard, counted, vitals.Ticks(store))
+            yield Runtime(
+                settings, store, remotes, mapping, names, budgets, guard, counted, vitals.Ticks(store), tokens
+            )
         finally:
             for budget in budgets.values():
                 budget.flush()

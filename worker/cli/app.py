@@ -13,6 +13,7 @@ import typer
 
 from worker import bootstrap, config, embedded, release, telemetry
 from worker.cli import (
+    auth,
     backfill,
     database,
     demo,
@@ -84,6 +85,7 @@ app.add_typer(failures.app, name="failures")
 app.add_typer(held.app, name="held")
 app.add_typer(mapping.app, name="mapping")
 app.add_typer(database.app, name="db")
+app.add_typer(auth.app, name="auth")
 app.add_typer(webhooks.app, name="webhooks")
 app.add_typer(sim.app, name="sim")
 

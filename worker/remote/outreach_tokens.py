@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Protocol
-from urllib.parse import urlencode
+from urllib.parse import quote, urlencode
 
 import msgspec
 
@@ -14,7 +14,7 @@ from worker.core import errors
 from worker.remote import base, outreach_json, waits
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping, Sequence
 
 LIFETIME_S = 7200
 """How long an access token lives when its reply does not say (facts, section 1.1)."""
@@ -67,8 +67,46 @@ def refresh(
         "grant_type": "refresh_token",
         "refresh_token": refresh_token,
     }
+    return _minted(client, form, "refresh token", refresh_token)
+
+
+def redeem(client: base.Client, *, client_id: str, client_secret: str, redirect_uri: str, code: str) -> TokenPair:
+    """Return the pair for the code that an authorisation gave; a code serves once (facts, outreach-api 1.1).
+
+    Raises as ``refresh`` does, and AuthRevoked when the answer holds no refresh token: such a pair could not last.
+    """
+    form = {
+        "client_id": client_id,
+        "client_secret": client_secret,
+        "redirect_uri": redirect_uri,
+        "grant_type": "authorization_code",
+        "code": code,
+    }
+    pair = _minted(client, form, "code", "")
+    if not pair.refresh_token:
+        raise errors.AuthRevoked("Outreach gave no refresh token for the code", system=client.system)
+    return pair
+
+
+def authorise_url(base_url: str, *, client_id: str, redirect_uri: str, scopes: Sequence[str], state: str) -> str:
+    """Return where somebody permits us these scopes; ``state`` comes back with the code (facts, outreach-api 1.1).
+
+    No PKCE: nothing published says that Outreach knows it.
+    """
+    asked = {
+        "client_id": client_id,
+        "redirect_uri": redirect_uri,
+        "response_type": "code",
+        "scope": " ".join(scopes),
+        "state": state,
+    }
+    return f"{base_url}/oauth/authorize?{urlencode(asked, quote_via=quote)}"
+
+
+def _minted(client: base.Client, form: Mapping[str, str], what: str, otherwise: str) -> TokenPair:
+    """Return the pair that a form earns; a reply without a refresh token leaves the one ``otherwise`` in use."""
     headers = {"Content-Type": "application/x-www-form-urlencoded", "Accept": "application/json"}
-    hide = (client_id, client_secret, refresh_token)
+    hide = tuple(form[name] for name in ("client_id", "client_secret", "refresh_token", "code") if name in form)
     ask = base.Ask("POST", client.url("/oauth/token"), headers, urlencode(form).encode(), hide)
 
     def once() -> TokenPair:
@@ -78,10 +116,10 @@ def refresh(
             raise errors.Throttled(f"429: {words}", retry_after_s=MINT_WAIT_S, system=client.system)
         client.refuse_trouble(reply, words)
         if reply.status in _REFUSED:
-            raise errors.AuthRevoked(f"Outreach refuses the refresh token: {words}", system=client.system)
+            raise errors.AuthRevoked(f"Outreach refuses the {what}: {words}", system=client.system)
         if reply.status not in _OK:
             raise base.Unanswered(f"answered a refresh with {reply.status}", system=client.system)
-        return _pair(reply, refresh_token)
+        return _pair(reply, otherwise)
 
     return client.patiently(once, repeatable=False)
 

@@ -129,7 +129,13 @@ class Vault:
         return self._fresh(refused)
 
     def put(self, pair: Pair) -> None:
-        """Keep a pair that a person has authorised, in place of whatever is held; running processes take it up."""
+        """Keep a pair that a person has authorised, in place of whatever is held; running processes take it up.
+
+        The seed of the settings counts as planted before, lest a process that starts later put it in the pair's place.
+        """
+        if self._seed is not None:
+            self._row.plant(self._seed)
+            self._seed = None
         self._row.put(pair.refresh_token, pair.access_token, expires_at=pair.expires_at, now=self._now())
         self._cached = self._trouble = self._unsaved = None
 
