@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import sqlalchemy as sa
 
+from tests.points import some
 from tests.sync.conftest import MakeScene
 from tests.sync.lifting import FLAGS, NOT_ACTIVE, OUT, RUNNING, lift, opted_out, out, settled
 from tests.sync.scene import LEASE_S, Killed, Life, Scene, fault
@@ -127,13 +128,16 @@ def test_a_granular_organisation(make_scene: MakeScene, general: bool) -> None:
     settled(scene)
 
 
-@pytest.mark.parametrize("part", range(3))
-def test_it_may_die_anywhere(scene: Scene, part: int) -> None:
-    """Dead at any point, the command run again or a pass that comes first leaves both sides alike, and none for ever out."""
+@pytest.mark.timeout(900)
+def test_it_may_die_anywhere(scene: Scene, request: pytest.FixtureRequest) -> None:
+    """Dead at any point, the command run again or a pass that comes first leaves both sides alike, and none for ever out.
+
+    At some points, or all: ``tests.points``.
+    """
     whole = Life()
     lift(scene, opted_out(scene, 10), life=whole)
     assert len(whole.points) > 10
-    for point in range(part, len(whole.points), 3):
+    for point in some(request, range(len(whole.points)), 8):
         prospect, where = opted_out(scene, 100 + point), whole.points[point]
         with pytest.raises(Killed):
             lift(scene, prospect, life=Life(point))

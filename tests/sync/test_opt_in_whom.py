@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import sqlalchemy as sa
 
+from tests.points import some
 from tests.sync.lifting import OUT, RUNNING, lift, opted_out, out, settled
 from tests.sync.scene import LEASE_S, NAMES, Killed, Life, Scene, fault
 from worker.core import errors
@@ -95,12 +96,14 @@ def ticked(scene: Scene, person: int) -> bool:
     return told
 
 
-def test_a_person_alone_whose_opt_in_died_is_seen_to_by_the_next_pass(scene: Scene) -> None:
+def test_a_person_alone_whose_opt_in_died_is_seen_to_by_the_next_pass(
+    scene: Scene, request: pytest.FixtureRequest
+) -> None:
     """Dead at any point from the decision on, the next pass takes No Email off, once, and ticked anew it counts."""
     whole = Life()
     lift(scene, people=(alone(scene, 0),), life=whole)
     decided = next(n for n, point in enumerate(whole.points) if point == "ask: write crm /crm/people.api") - 4
-    for point in range(decided, len(whole.points)):
+    for point in some(request, range(decided, len(whole.points)), 5):
         person, where = alone(scene, 1 + point), whole.points[point]
         with pytest.raises(Killed):
             lift(scene, people=(person,), life=Life(point))
