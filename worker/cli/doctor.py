@@ -18,13 +18,13 @@ from worker import bootstrap, config, telemetry
 from worker.cli import surroundings
 from worker.config import Settings
 from worker.core import errors
-from worker.core.checks import Check, Level, fail, warn
+from worker.core.checks import Check, Level, fail, ok, warn
 from worker.core.mapping import Mapping
 from worker.core.outlook import as_json
 from worker.remote import base
 from worker.store import database
 from worker.store.upgrade import Standing
-from worker.sync import checkup
+from worker.sync import alerts, checkup
 from worker.sync import outlook as drawing
 
 FAILED = 1
@@ -34,9 +34,13 @@ SHOWN = {Level.OK: "[green]ok  [/]", Level.WARN: "[bold yellow]WARN[/]", Level.F
 OUTREACH, WORKBOOKS = "Outreach", "Workbooks"
 
 
-def doctor(*, as_document: bool = typer.Option(False, "--json", help="Print the checks as one JSON document.")) -> None:
+def doctor(
+    *,
+    as_document: bool = typer.Option(False, "--json", help="Print the checks as one JSON document."),
+    alert_test: bool = typer.Option(False, "--alert-test", help="Send a test alert, and look at nothing else."),
+) -> None:
     """Check everything that Outbook needs, and tell how to mend what is wrong. Safe in production: it only reads."""
-    checks = examined(Path.cwd())
+    checks = alerted(Path.cwd()) if alert_test else examined(Path.cwd())
     if as_document:
         document = {"ok": all(one.level is not Level.FAIL for one in checks), "checks": as_json(checks)}
         sys.stdout.write(json.dumps(document, ensure_ascii=False) + "\n")
@@ -91,6 +95,19 @@ def examined(cwd: Path) -> list[Check]:
 def _of_the_store(settings: Settings, opened: database.Store) -> Iterator[Check]:
     outlook = drawing.look(opened, drawing.terms(settings, opened), bootstrap.now())
     yield from surroundings.standing(outlook)
+
+
+def alerted(cwd: Path) -> list[Check]:
+    """Return whether whoever is to be alerted took a test alert."""
+    settings, checks = surroundings.settings(cwd)
+    if settings is None:
+        return [*checks, warn("alerts", "not tried", "mend the settings first")]
+    told = alerts.try_out(alerts.receivers_of(settings), bootstrap.now())
+    fix = "look at that receiver; `outbook doctor --alert-test` tries again"
+    found = [
+        fail(f"alert by {who}", wrong, fix) if wrong else ok(f"alert by {who}", "taken") for who, wrong in told.items()
+    ]
+    return found or [warn("alerts", "nobody is named", "set OUTBOOK_ALERT_URL or OUTBOOK_ALERT_COMMAND")]
 
 
 def vendors(
