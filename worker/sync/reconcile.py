@@ -146,7 +146,7 @@ def _begun(on: Applier, this: Round) -> Round:
     told = {
         sweep.HURRIED: this.told.get(sweep.HURRIED, False),
         "half": PEOPLE,
-        "slices": people // identify.CRM_PAGE + 2,
+        "slices": people // identify.CRM_PAGE + 3,
         "done": 0,
         "compared": 0,
         **{name: {} for name in ("read", "missed", "found", "fields")},
