@@ -18,6 +18,7 @@ from urllib.parse import urlencode
 import httpx
 import msgspec
 
+from worker import traces
 from worker.core import errors, records
 from worker.remote import waits
 
@@ -264,14 +265,16 @@ class Client:
         """Return the complete answer to one request; raises NotSent when it surely never left, else Unanswered."""
         self._before_call()
         operation, outcome, started = _operation(ask), "unanswered", self._tick()
-        try:
-            reply = self._exchanged(ask, started)
-            outcome = _outcome(reply.status)
-        except NotSent:
-            outcome = "unsent"
-            raise
-        finally:
-            self._after_call(operation, outcome, self._tick() - started)
+        with traces.span("call", system=self.system, operation=operation) as span:
+            try:
+                reply = self._exchanged(ask, started)
+                outcome = _outcome(reply.status)
+            except NotSent:
+                outcome = "unsent"
+                raise
+            finally:
+                span.set(outcome=outcome)
+                self._after_call(operation, outcome, self._tick() - started)
         self._note_limit(reply)
         return reply
 

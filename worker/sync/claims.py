@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 
+from worker import traces
 from worker.core import errors
-from worker.store import outbox
+from worker.store import backlog, outbox
 from worker.sync import poison, receipts
 from worker.sync.case import kept_alive
 from worker.sync.tally import Tally
@@ -25,9 +27,25 @@ def work_on(on: Applier, changes: Sequence[Change], work: Callable[[list[Change]
     What a vendor's fault ends is put off or buried as the fault wants, and a halt raised; what nobody foresaw is tried again
     one by one; whoever is told to end gives all of it back. Where the store fails the leases run out.
     """
-    told = _worked_on(on, changes, work)
-    on.count(told)
-    return told
+    with traces.span("apply", kind=changes[0].ref.kind, changes=len(changes)) as span:
+        try:
+            told = _worked_on(on, changes, work)
+            on.count(told)
+            return told
+        finally:
+            if span.wanted:
+                span.records(_outcomes(on, changes))
+
+
+def _outcomes(on: Applier, changes: Sequence[Change]) -> list[tuple[str, str]]:
+    """Return what has become of each record: settled, or where its change stands."""
+    with contextlib.suppress(sa.exc.SQLAlchemyError), on.store.read() as db:
+        left = backlog.told(db, changes[0].ref.kind, [change.ref.id for change in changes])
+        return [
+            (str(change.ref), left[change.ref.id][0].value if change.ref.id in left else "settled")
+            for change in changes
+        ]
+    return []
 
 
 def _worked_on(on: Applier, changes: Sequence[Change], work: Callable[[list[Change]], Tally]) -> Tally:

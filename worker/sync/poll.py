@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from worker import traces
 from worker.core import cursor, errors, transforms
 from worker.core.records import Kind, System
 from worker.remote.base import LinkRefused
@@ -92,7 +93,7 @@ def poll(
         return until is not None and now() >= until
 
     try:
-        with kept_alive(store, lambda db: cursors.renew(db, mine, now())):
+        with traces.span("poll", stream=stream) as span, kept_alive(store, lambda db: cursors.renew(db, mine, now())):
             told = _read(
                 reading,
                 store=store,
@@ -102,6 +103,7 @@ def poll(
                 now=now,
                 done=done,
             )
+            span.set(read=told.read, moved=told.moved, queued=told.queued)
         if not told.ended:
             with store.write() as db:
                 cursors.leave(db, reading, "goes on in another task")
