@@ -150,6 +150,15 @@ def test_an_opt_out_in_the_share_is_remembered_and_delivered(stage: Stage) -> No
     assert stage.of_prospect(ada)["emailOptedOut"] is True
 
 
+def test_an_opt_out_that_is_new_is_remembered_too(stage: Stage) -> None:
+    """A first load pours most states in without a look at each; one that tells an opt-out is not among those."""
+    ((ada, state), (_, other)) = people(stage, "ada@example.com", "bea@example.com")
+    path = as_csv(stage.directory / "a.csv", of(stage, state, STATE="opted_out"), of(stage, other))
+    loaded(stage, "--no-fetch", path)
+    assert stage.rows("SELECT key FROM latch WHERE key_kind = 'prospect'") == [(str(ada),)]
+    assert stage.rows("SELECT record_id, lane FROM change ORDER BY lane") == [(ada, 0), (ada + 1, 2)]
+
+
 def test_rows_of_two_organisations_are_refused_until_one_is_named(stage: Stage) -> None:
     """Nobody guesses whose rows are meant: all are listed, and nothing was touched; an O_ID may be there twice."""
     ((_, state), _) = people(stage, "ada@example.com", "bea@example.com")
