@@ -6,6 +6,7 @@ store and the transport from outside.
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -16,7 +17,9 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 import httpx
+import pytest
 import sqlalchemy as sa
+from sqlalchemy.pool import QueuePool
 
 from tests.sync.vendors import Vendors
 from worker import config
@@ -49,6 +52,19 @@ QUIET = Options(
 NAMES = Names(b"a key of thirty-two bytes or more")
 LEASE_S = 16.0
 """A little more than any lease lasts."""
+UNSEEN_S = 36.0
+"""A little more than a new record that nobody confirmed is waited for."""
+
+
+read_mapping = functools.lru_cache(maxsize=50)(mapping_file.load)
+"""The same few texts are read by every scene; that takes longer than all else of setting one up."""
+
+
+def connected(url: str) -> database.Store:
+    """Open a store that keeps its connections for as long as the scene lasts."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(database, "NullPool", QueuePool)
+        return database.connect(url)
 
 
 class Killed(BaseException):
@@ -172,7 +188,7 @@ class Scene(Vendors):
         self.crm.clock.set(NOW)
         self.crm.world.reset(seed=None, records=self.records)
         self.mapping = self.mapped()
-        self.store = database.connect(self.url)
+        self.store = connected(self.url)
         tables.metadata.create_all(self.store.engine)
         self.wire = Wire(self.outreach, self.crm)
 
@@ -186,7 +202,7 @@ class Scene(Vendors):
         for before, after in edits:
             assert before in text, before
             text = text.replace(before, after)
-        return mapping_file.load(text, "mapping.yaml")
+        return read_mapping(text, "mapping.yaml")
 
     def now(self) -> datetime:
         """The one time there is."""
@@ -290,6 +306,7 @@ __all__ = [
     "NOW",
     "OUTREACH",
     "QUIET",
+    "UNSEEN_S",
     "Call",
     "Killed",
     "Life",

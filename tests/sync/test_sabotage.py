@@ -14,7 +14,7 @@ import pytest
 import sqlalchemy as sa
 
 from tests.sync.conftest import MakeScene
-from tests.sync.scene import LEASE_S, QUIET, Call, Killed, Life, Scene, fault
+from tests.sync.scene import LEASE_S, QUIET, UNSEEN_S, Call, Killed, Life, Scene, fault
 from worker.core import cursor, plan
 from worker.core.records import Kind
 from worker.remote.workbooks import Applied, Outcome
@@ -104,7 +104,7 @@ def known_by_another_name(scene: Scene) -> bool:
     life.at = at  # type: ignore[method-assign]
     with pytest.raises(Killed):
         scene.sync(life)
-    scene.later(LEASE_S)
+    scene.later(UNSEEN_S)
     while scene.apply().claimed:  # as a worker does, before the next poll
         pass
     return Counter(scene.creates()) == Counter(["person 1", "person 2", "person 3"])
@@ -274,7 +274,7 @@ def test_a_stolen_fence_links_the_wrong_person(make_scene: MakeScene, monkeypatc
         def another(call: Call) -> None:
             if call.writes:
                 scene.wire.before.clear()
-                scene.later(LEASE_S)
+                scene.later(UNSEEN_S)
                 scene.apply()
 
         scene.wire.before.append(another)

@@ -11,6 +11,7 @@ import msgspec
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
+from worker.core.intents import UNCONFIRMED
 from worker.core.records import Kind, Ref
 from worker.store import meta
 from worker.store.database import chunks, upsert
@@ -195,12 +196,13 @@ def claim(
         return []
     meta.note_claim(db, now)
     orphan = rows[0].lease_until is not None
-    taken = rows[:1] if orphan else [row for row in rows if row.lease_until is None]
+    alone = orphan or rows[0].alone
+    taken = rows[:1] if alone else [row for row in rows if row.lease_until is None and not row.alone]
     db.execute(
         sa.update(CHANGE)
         .where(CHANGE.c.id.in_([row.id for row in taken]))
         .values(
-            lease_until=now + LEASE, fence=CHANGE.c.fence + 1, attempts=CHANGE.c.attempts + int(orphan), alone=orphan
+            lease_until=now + LEASE, fence=CHANGE.c.fence + 1, attempts=CHANGE.c.attempts + int(orphan), alone=alone
         )
     )
     return [_change(row, orphan=orphan) for row in taken]
@@ -215,7 +217,7 @@ def _change(row: Any, *, orphan: bool) -> Change:  # noqa: ANN401 - a row of the
         fence=row.fence + 1,
         attempts=row.attempts + int(orphan),
         opened_at=row.opened_at,
-        alone=orphan,
+        alone=orphan or row.alone,
         doomed=orphan and row.alone,
         hold_key=row.hold_key,
         intent=msgspec.json.decode(row.intent) if row.intent else {},
@@ -286,11 +288,9 @@ def settle(db: sa.Connection, changes: Sequence[Change]) -> None:
 def retry(
     db: sa.Connection, change: Change, *, at: datetime, error: str, counted: bool = True, doubtful: bool = False
 ) -> None:
-    """Try again at ``at``; the attempt counts unless the fault was nobody's, such as a stale version.
-
-    ``doubtful``: what was about to be done may have been done, so the intent stays.
-    """
+    """Try again at ``at``; the attempt counts unless the fault was nobody's. ``doubtful``: it may have been carried out."""
     values = {**_BLANK, "next_at": at, "error": error, "attempts": change.attempts + int(counted)}
+    values["alone"] = change.alone and UNCONFIRMED in change.intent  # it may still be what kills its holders
     if doubtful:
         del values["intent"]
     db.execute(sa.update(CHANGE).where(_mine(change)).values(**values))

@@ -375,6 +375,8 @@ def after_error(db: sa.Connection, on: Applier, change: Change, error: errors.Ou
         return int(outbox.bury(db, change, fate.reason, now))
     at = fate.at if isinstance(fate, errors.RetryAt) else now
     halted = isinstance(fate, errors.Halted)
-    doubtful = halted or isinstance(error, errors.Throttled | errors.RemoteDown) or intents.UNCONFIRMED in change.intent
-    outbox.retry(db, change, at=at, error=error.words, counted=not halted, doubtful=doubtful)
+    waited = intents.UNCONFIRMED in change.intent
+    doubtful = halted or waited or isinstance(error, errors.Throttled | errors.RemoteDown)
+    counted = not halted and not (waited and isinstance(error, errors.Throttled))
+    outbox.retry(db, change, at=at, error=error.words, counted=counted, doubtful=doubtful)
     return 0
