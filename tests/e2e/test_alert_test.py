@@ -25,3 +25,11 @@ def test_a_test_alert_is_sent_and_its_fate_told(stage: Stage) -> None:
         ("alert by command", "ok"),
     ]
     assert "hush" not in both.out + both.err
+
+
+def test_a_halt_is_remembered_for_whoever_looks_on(stage: Stage) -> None:
+    """A key that is refused ends a pass with 5; status and the alerts then say whose, and nobody's words but ours."""
+    stage.environ["OUTBOOK_WORKBOOKS__API_KEY"] = "another-key"
+    stage.sync(code=5)
+    (halted,) = stage.outbook("status", "--json").report["work"]["halted"]
+    assert (halted["system"], halted["reason"]) == ("workbooks", "authorisation")

@@ -224,7 +224,7 @@ class Tick:
 
 @dataclass(frozen=True, slots=True)
 class Halted:
-    """A side that cannot be worked with: ``authorisation``, ``budget``, ``contract`` or ``other``."""
+    """A vendor that cannot be worked with, and why: ``authorisation``, ``budget``, ``contract`` or ``other``."""
 
     system: str
     reason: str

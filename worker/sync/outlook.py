@@ -52,6 +52,7 @@ if TYPE_CHECKING:
 DAY, WEEK, YEAR = timedelta(days=1), timedelta(days=7), timedelta(days=365)
 REFRESH_LASTS = timedelta(days=14)
 """How long an unused refresh token of Outreach lives (facts, outreach 1.1)."""
+VENDORS = {"crm": "workbooks"}
 TERMS_LAST = timedelta(seconds=60)
 OPT_OUT_PATIENCE = timedelta(minutes=15)
 POLL_PATIENCE_S = 900.0
@@ -323,7 +324,7 @@ def _work(db: sa.Connection, now: datetime) -> Work:
         claimed_at=meta.last_claim(db),
         troubles=troubles,
         ticks=tuple(Tick(who, at, _age(at, now) or 0.0) for who, at in vitals.ticks(db).items()),
-        halted=tuple(Halted(one.system, one.reason, one.since) for one in halts),
+        halted=tuple(Halted(VENDORS.get(one.system, one.system), one.reason, one.since) for one in halts),
     )
 
 

@@ -11,6 +11,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from worker.store import budget, counters, pauses, vitals
 from worker.store.cursors import STREAMS
 from worker.store.sights import Channel
+from worker.sync.outlook import VENDORS
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
 
 DAY_S = 86_400.0
 SYSTEMS = ("outreach", "workbooks")
-VENDORS = {"outreach": "outreach", "crm": "workbooks", "unknown": "unknown"}
 HELD = ("ambiguous", "ask", "brake", "breaker", "conflict", "field", "label", "unreadable")
 """The kinds of what waits for a person; told even at nought, so that an alert sees it go."""
 ORDINARY = "changes"
@@ -103,7 +103,7 @@ def _work(outlook: Outlook) -> Iterator[Metric]:
     ticks = [((one.who,), one.age_s) for one in work.ticks]
     words = "How long ago beat, or whoever serves a queue, last got on with its work."
     yield _gauge("tick_age_seconds", words, ("who",), ticks)
-    standing = {(VENDORS[one.system], one.reason) for one in work.halted}
+    standing = {(one.system, one.reason) for one in work.halted}
     every = sorted(standing | {(system, reason) for system in SYSTEMS for reason in vitals.REASONS})
     rows = [(one, one in standing) for one in every]
     yield _gauge("halted", "Whether a side is halted, and why.", ("system", "reason"), rows)
