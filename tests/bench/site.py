@@ -90,7 +90,7 @@ class Site:
 @contextlib.contextmanager
 def site(people: int, *, states: int | None = None) -> Iterator[Site]:
     """Start both simulators over the same seeded people; in the end nothing of it is left running."""
-    told = str(people), "-" if states is None else str(states), "0"
+    told = str(people), "-" if states is None else str(states)
     with tempfile.TemporaryDirectory(prefix="outbook-bench-") as name, contextlib.ExitStack() as stack:
         place = Path(name)
         urls = [stack.enter_context(_process(which, told, place / f"{which}.log")) for which in ("outreach", "crm")]
