@@ -71,7 +71,7 @@ def test_whatever_is_skipped_has_its_reason(stage: Stage) -> None:
     stage.state(mute)
     good = stage.enrolled("di@example.com", first="Di")
     stage.sync(code=3)
-    done(stage, "INSERT INTO forgotten (key_kind, key) VALUES ('prospect', '4711')")
+    assert stage.outbook("forget", "--prospect", "4711", "--offline").code == 0
     words = [f"--prospect={one}" for one in (ada, mute, good, 4711, 4712)]
     told = resync(stage, *words, "--email", "no@example.com", code=3).report
     reasons = {one["record"]: one["why"] for one in told["skipped"]}

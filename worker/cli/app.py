@@ -20,6 +20,7 @@ from worker.cli import (
     doctor,
     explain,
     failures,
+    forget,
     held,
     link,
     mapping,
@@ -81,6 +82,7 @@ app.command("link")(link.link)
 app.command("backfill")(backfill.backfill)
 app.command("reconcile")(reconcile.reconcile)
 app.command("opt-in")(opt_in.opt_in)
+app.command("forget")(forget.forget)
 app.add_typer(failures.app, name="failures")
 app.add_typer(held.app, name="held")
 app.add_typer(mapping.app, name="mapping")

@@ -12,7 +12,7 @@ from worker.core.records import Kind, System
 from worker.store.database import chunks
 from worker.store.links import EXCLUSION, HISTORY, LATCH, LINK, Name
 from worker.store.outbox import CHANGE, HOLD
-from worker.store.tables import ForgottenRow, LiftingRow
+from worker.store.tables import LiftingRow
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from worker.core.consent import Key
     from worker.core.records import Value
 
-FORGOTTEN: sa.Table = ForgottenRow.__table__  # type: ignore[attr-defined]
 LIFTING: sa.Table = LiftingRow.__table__  # type: ignore[attr-defined]
 PAST = 20
 """Writes that are told of one record: the newest ones."""
@@ -67,11 +66,6 @@ def holds(db: sa.Connection, kind: Kind, ids: Iterable[int], keys: Iterable[str]
 def latches(db: sa.Connection, names: Collection[Name]) -> dict[Name, tuple[datetime, str]]:
     """Return since when, and on what evidence, an opt-out is remembered under some names."""
     return _by_name(db, LATCH, names, lambda row: (row.since, row.evidence))
-
-
-def forgotten(db: sa.Connection, names: Collection[Name]) -> dict[Name, datetime]:
-    """Return under which of the names somebody was erased, and when."""
-    return _by_name(db, FORGOTTEN, names, lambda row: row.at)
 
 
 def _by_name(db: sa.Connection, table: sa.Table, names: Collection[Name], told: Any) -> dict[Name, Any]:  # noqa: ANN401

@@ -10,16 +10,12 @@ from worker.store import outbox
 from worker.store.database import chunks
 from worker.store.links import EXCLUSION
 from worker.store.outbox import BATCH, CHANGE, Lane, Standing
-from worker.store.tables import ForgottenRow
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
     from datetime import datetime
 
     from worker.core.records import Kind
-    from worker.store.links import Name
-
-FORGOTTEN: sa.Table = ForgottenRow.__table__  # type: ignore[attr-defined]
 
 
 def reopen(db: sa.Connection, kind: Kind, ids: Collection[int], now: datetime) -> int:
@@ -56,16 +52,4 @@ def excluded(db: sa.Connection, kind: Kind, ids: Iterable[int]) -> dict[int, str
             EXCLUSION.c.kind == kind, EXCLUSION.c.record_id.in_(part), sa.not_(opened.exists())
         )
         found.update((row.record_id, row.reason) for row in db.execute(query))
-    return found
-
-
-def forgotten(db: sa.Connection, names: Iterable[Name]) -> set[Name]:
-    """Return under which of the names somebody was erased here."""
-    wanted = sorted(set(names), key=lambda name: (name.kind, name.key))
-    found: set[Name] = set()
-    for start in range(0, len(wanted), outbox.BATCH):
-        part = wanted[start : start + outbox.BATCH]
-        pairs = sa.tuple_(FORGOTTEN.c.key_kind, FORGOTTEN.c.key).in_([(name.kind, name.key) for name in part])
-        known = {(row.key_kind, row.key) for row in db.execute(sa.select(FORGOTTEN).where(pairs))}
-        found.update(name for name in part if (name.kind, name.key) in known)
     return found

@@ -20,7 +20,7 @@ from worker.remote.outreach import IDS_A_CALL
 from worker.remote.share import ShareInvalid
 from worker.store import bulk, cursors, mirror
 from worker.store.outbox import Lane
-from worker.sync import gather, notice, removals, streams
+from worker.sync import door, gather, notice, removals, streams
 from worker.sync.poll import poll
 
 if TYPE_CHECKING:
@@ -174,14 +174,15 @@ def _keep(db: sa.Connection, on: Applier, fates: Fates, added: list[int], now: d
     """Write what is to be written and return how many changes that opened; those of ``added`` states are still to be."""
     told: dict[str, Any] = {"mapping": on.mapping, "names": on.names, "now": now}
     # A deletion of what was never seen concerns nobody, but must not come to life again by an older share.
-    tombs = [replace(row.snapshot(), relations={}) for row in fates[_Fate.NEVER_SEEN]]
+    buried = door.admitted(db, Kind.STATE, [row.snapshot() for row in fates[_Fate.NEVER_SEEN]], **told)
+    tombs = [replace(one, relations={}) for one in buried]
     mirror.save(db, Kind.STATE, streams.all_seen(tombs, on.mapping), now=now)
     plain: list[Snapshot] = []
     telling = [row.snapshot() for row in fates[_Fate.NEWER]]
     for row in fates[_Fate.NEW]:
         opted_out = on.mapping.words.get(row.state or "") is Label.OPTED_OUT
         (telling if opted_out else plain).append(row.snapshot())
-    added += notice.pour(db, plain, mapping=on.mapping)
+    added += notice.pour(db, door.admitted(db, Kind.STATE, plain, **told), mapping=on.mapping)
     queued = notice.keep(db, Kind.STATE, telling, **told, lane=Lane.BULK).queued
     removed = [row.id for row in fates[_Fate.REMOVED]]
     return queued + (removals.removed(db, Kind.STATE, removed, **told).queued if removed else 0)

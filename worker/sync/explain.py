@@ -9,7 +9,7 @@ from worker.core import explanation as told
 from worker.core import masks, plan, tasks, transforms
 from worker.core.mapping import PERSON_ADDRESSES, Computed
 from worker.core.records import Kind
-from worker.store import exchanges, links, mirror, outbox, pauses
+from worker.store import exchanges, forgotten, links, mirror, outbox, pauses
 from worker.store import explain as known
 from worker.store.outbox import Lane
 from worker.sync import breakers, explain_person, fields, gather, in_force, paused, skips, streams
@@ -260,6 +260,6 @@ def _unknown(db: sa.Connection, on: Applier, named: Sequence[str]) -> Iterable[t
         under[text] = on.names.of(
             prospect=by_id.get("prospect"), person=by_id.get("person"), addresses=[address] if address else []
         )
-    gone: dict[Name, datetime] = known.forgotten(db, {name for names in under.values() for name in names})
+    gone: dict[Name, datetime] = forgotten.since(db, {name for names in under.values() for name in names}, on.names)
     for text, names in under.items():
         yield told.Unknown(text, next((gone[name] for name in names if name in gone), None))

@@ -19,7 +19,7 @@ from worker.remote.base import LinkRefused
 from worker.store import cursors, liftings, links, mirror, outbox, sights
 from worker.store.outbox import Lane
 from worker.store.sights import Channel
-from worker.sync import notice
+from worker.sync import door, notice
 from worker.sync.case import kept_alive
 from worker.sync.hints import Hints, Looked, gathered, look_up
 from worker.sync.removals import removed
@@ -173,6 +173,8 @@ def _latch(
     What happened before somebody lifted the opt-out by hand counts no more. ``skew`` is how far the vendor's clock is ahead.
     """
     whose = _whose(db, evidence)
+    known_here = door.strangers(db, Kind.PROSPECT, {pid for pids in whose.values() for pid in pids}, on.names)
+    whose = {key: pids & known_here for key, pids in whose.items()}
     lifted = liftings.latest(db, {pid for pids in whose.values() for pid in pids})
     fresh = [one for one in evidence if reading.watermark is None or one.entered > reading.watermark]
     names: dict[Name, str] = {}

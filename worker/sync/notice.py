@@ -11,7 +11,7 @@ from worker.core.mapping import PERSON_ADDRESSES, Computed
 from worker.core.records import Kind
 from worker.store import bulk, liftings, links, mappings, mirror, outbox
 from worker.store.outbox import Lane
-from worker.sync import streams
+from worker.sync import door, streams
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -48,11 +48,12 @@ def keep(
     now: datetime,
     lane: Lane = Lane.EDIT,
 ) -> Told:
-    """Store a page and open what follows from it, in the caller's transaction.
+    """Store a page and open what follows from it, in the caller's transaction; who was forgotten stays outside.
 
     ``lane`` is that of sequence states which tell no opt-out: a load of many stands behind single edits.
     """
-    moved = mirror.save(db, stream, streams.all_seen(snapshots, mapping), now=now)
+    welcome = door.admitted(db, stream, snapshots, mapping=mapping, names=names, now=now)
+    moved = mirror.save(db, stream, streams.all_seen(welcome, mapping), now=now)
     if not moved:
         return Told(0, 0)
     late = sum(one.after.updated_at is not None and one.after.updated_at < now - LATE for one in moved)

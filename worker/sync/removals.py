@@ -13,7 +13,7 @@ from worker.core.mapping import SkipSignal
 from worker.core.records import Kind, Ref
 from worker.store import links, mirror, outbox
 from worker.store.outbox import Lane
-from worker.sync import notice
+from worker.sync import door, notice
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -39,7 +39,7 @@ def removed(
     never been; a removed prospect's person is unlinked by the ordinary change (contract, 5); an open task that is gone was
     skipped if its state stands on a later step, now or in time.
     """
-    wanted = set(ids)
+    wanted = door.strangers(db, kind, ids, names)
     living = {one: snapshot for one, snapshot in mirror.load(db, kind, wanted).items() if not snapshot.deleted}
     _remember_opt_outs(db, living, kind, names=names, now=now)
     mirror.bury(db, kind, wanted)

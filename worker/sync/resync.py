@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from worker.core import transforms
 from worker.core.records import Kind
-from worker.store import reopening, selection
+from worker.store import forgotten, reopening, selection
 from worker.store.database import chunks
 from worker.store.links import Name
 from worker.store.selection import Chosen, Selection
@@ -133,7 +133,7 @@ def _sorted_out(db: sa.Connection, chosen: Chosen, names: Names) -> Receipt:
 def unknown(db: sa.Connection, named: tuple[str, ...], names: Names) -> list[Skipped]:
     """Tell of what nobody here knows whether that is because it was erased."""
     called = {text: _name(text, names) for text in named}
-    erased = reopening.forgotten(db, [name for name in called.values() if name])
+    erased = forgotten.since(db, [name for name in called.values() if name], names)
     reasons = {text: FORGOTTEN if name in erased else UNKNOWN for text, name in called.items()}
     return [Skipped(text, why, _WORDS[why]) for text, why in reasons.items()]
 
