@@ -15,6 +15,7 @@ from worker import bootstrap, config, embedded, release, telemetry
 from worker.cli import (
     auth,
     backfill,
+    crm,
     database,
     demo,
     doctor,
@@ -88,6 +89,7 @@ app.add_typer(held.app, name="held")
 app.add_typer(mapping.app, name="mapping")
 app.add_typer(database.app, name="db")
 app.add_typer(auth.app, name="auth")
+app.add_typer(crm.app, name="crm")
 app.add_typer(webhooks.app, name="webhooks")
 app.add_typer(sim.app, name="sim")
 

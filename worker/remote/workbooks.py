@@ -141,7 +141,7 @@ class Workbooks:
         workbooks_rows.must_be_distinct(ready)
         faults = [workbooks_rows.unsendable(write) for write in ready]
         batch = [write for write, fault in zip(ready, faults, strict=True) if fault is None]
-        answers = iter(self._deliver(kind, batch, reference_field) if batch else [])
+        answers = iter(self.save(_PATHS[kind], batch, reference_field=reference_field) if batch else [])
         return [fault if fault is not None else next(answers) for fault in faults]
 
     def metadata(self, kinds: Sequence[records.Kind]) -> dict[records.Kind, dict[str, FieldInfo]] | None:
@@ -173,6 +173,19 @@ class Workbooks:
                 return tuple(dict.fromkeys(found.values())) or None
             found |= entries
         raise errors.ContractBroken("a picklist has no end", system=self.client.system)
+
+    def rows(
+        self, path: str, *, columns: Sequence[str], filters: Sequence[tuple[str, str, str]]
+    ) -> list[dict[str, Any]] | None:
+        """Return the first 100 rows of any list as they are told, or None where it may not be read."""
+        form = self._form("GET")
+        workbooks_rows.window(form, 0, OBJECTS_A_CALL, ("id",))
+        workbooks_rows.narrowed(form, filters, "and")
+        for column in columns:
+            form.add("_select_columns[]", column)
+        document = self._optional(path, form)
+        told = document.get("data") if isinstance(document, dict) else None
+        return told if isinstance(told, list) and all(isinstance(row, dict) for row in told) else None
 
     def _form(self, method: str) -> Form:
         """Return a form as the vendor's PHP client begins it: the verb, the client's kind, the key."""
@@ -207,15 +220,15 @@ class Workbooks:
 
         return self.client.patiently(once, repeatable=True)
 
-    def _deliver(self, kind: records.Kind, batch: Sequence[Write], reference_field: str) -> list[Outcome]:
-        """Return the outcomes of a batch that can be sent."""
+    def save(self, path: str, batch: Sequence[Write], *, reference_field: str) -> list[Outcome]:
+        """Return the outcomes of a batch that can be sent, to whatever kind of record stands at ``path``."""
         form = self._form("PUT")
         form.add("_per_object_transactions", "true")
         form.add("_strict_attribute_checking", "true")
         squared(form, batch)
         hide = tuple(text for write in batch for text in base.personal(write.fields))
         try:
-            reply = self.client.patiently(lambda: self._written(_PATHS[kind], form, hide), repeatable=False)
+            reply = self.client.patiently(lambda: self._written(path, form, hide), repeatable=False)
             carried_out = httpx.codes.is_success(reply.status)
             document = base.decoded(reply, _ANYTHING) if carried_out else _document(reply)
         except base.Unanswered as error:
