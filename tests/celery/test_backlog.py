@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from tests.celery.rig import Rig
+from worker.cli.processes import processes
 from worker.store import backlog
 from worker.store.outbox import Lane
 
@@ -68,8 +69,9 @@ def test_an_opt_out_overtakes_everything(rig: Rig) -> None:
     pairs = {int(one["cf_person_outreach_id"]): one["id"] for one in rig.people()}
     rig.outreach.latency_s = rig.crm.latency_s = LATENCY_S
     rig.environ["OUTBOOK_POLL_SECONDS"] = str(POLL_S)
-    rig.worker("--queues", "apply,poll,slow")
-    rig.worker("--queues", "optout")
+    for one in processes({}):
+        if one.argv[3] == "worker":
+            rig.worker(*one.argv[4:])
     for prospect in pairs:
         rig.edit_outreach(op="set", type="prospect", id=prospect, attributes={"title": f"Chair {prospect}"})
     rig.start("beat")

@@ -11,7 +11,9 @@ from tests.sync.scene import Scene, at, fault, form, reads_of
 from tests.sync.test_poll import cursor, mirrored, on_page, queued
 from worker.core import errors
 from worker.core.records import Kind
-from worker.store import links, mirror
+from worker.store import backlog, links, mirror
+from worker.store.outbox import Lane
+from worker.sync import poll
 
 
 def people(scene: Scene, count: int) -> list[int]:
@@ -69,7 +71,7 @@ def test_three_hundred_people_of_one_second_are_read(scene: Scene) -> None:
     (told,) = scene.poll(Kind.PERSON)
     assert (told.read, told.moved) == (300, 300)
     assert mirrored(scene, Kind.PERSON) == set(made)
-    assert len(asked(scene)) == 4
+    assert len(asked(scene)) == 4 + 1, "four pages, and one look ahead for opt-outs"
     assert cursor(scene, Kind.PERSON).watermark == at("2026-11-20T09:09:00+00:00")
 
 
@@ -217,6 +219,43 @@ def test_paging_that_does_not_move_is_an_error(scene: Scene, monkeypatch: pytest
     monkeypatch.setattr(on.remotes.crm, "page", stuck)
     with pytest.raises(errors.ContractBroken, match="does not move"):
         scene.poll(Kind.PERSON, on=on)
-    assert len(first) < 4
+    assert len(first) < 5
     with scene.store.read() as db:
         assert db.execute(sa.select(sa.func.count()).select_from(mirror.MIRROR)).scalar_one() == 100
+
+
+def test_an_opt_out_is_read_ahead_of_a_long_run(scene: Scene) -> None:
+    """Behind two hundred other edits it is found with the first page; a run of one page asks for nothing more."""
+    scene.prospect(5, 1)
+    scene.sync()
+    person = scene.of(5)["id"]
+    scene.later(600)
+    others = people(scene, 200)
+    scene.later(5)
+    scene.edit_crm(op="set", type="person", id=person, fields={"no_email_soliciting": True})
+    on = scene.applier()
+    poll.poll(
+        Kind.PERSON,
+        store=on.store,
+        remotes=on.remotes,
+        mapping=on.mapping,
+        names=on.names,
+        now=on.now,
+        until=on.now(),
+    )
+    assert len(mirrored(scene, Kind.PERSON) & set(others)) == 100
+    with scene.store.read() as db:
+        assert mirror.load(db, Kind.PERSON, [person])[person].fields["no_email_soliciting"] is True
+        assert backlog.claimable(db, scene.now()).get(Lane.OPT_OUT) == 1
+    (rest,) = scene.poll(Kind.PERSON)
+    assert rest.read >= 101
+    assert mirrored(scene, Kind.PERSON) == {person, *others}
+    scene.sync()
+    assert scene.of_outreach("prospect", 5)["emailOptedOut"] is True
+    scene.later(600)
+    scene.edit_crm(op="set", type="person", id=others[0], fields={"person_job_title": "Boss"})
+    scene.poll(Kind.PERSON)
+    scene.later(600)
+    scene.wire.calls.clear()
+    scene.poll(Kind.PERSON)
+    assert len(asked(scene)) == 1

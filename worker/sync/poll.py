@@ -16,6 +16,7 @@ from worker.remote.base import LinkRefused
 from worker.store import counters, cursors, mirror, outbox, sights
 from worker.store.sights import Channel
 from worker.sync import in_force, notice, streams
+from worker.sync.ahead import Lookout
 from worker.sync.case import kept_alive
 
 if TYPE_CHECKING:
@@ -134,8 +135,10 @@ def _read(
     """Read page after page until the last one is stored, or enough is ``done``."""
     stream, total = reading.stream, Polled(reading.stream)
     read = _outreach_page if stream.system is System.OUTREACH else _crm_page
+    lookout = Lookout(remotes=remotes, mapping=mapping, now=now)
     while True:
-        step = read(reading, remotes=remotes, mapping=mapping, lacking=_lacking(store))
+        lacking = _lacking(store)
+        step = read(reading, remotes=remotes, mapping=mapping, lacking=lacking)
         page = _complete(step.page, stream, store=store, remotes=remotes, mapping=mapping)
         with store.write() as db:
             told = notice.keep(db, stream, page.snapshots, mapping=mapping, names=names, now=now())
@@ -151,6 +154,10 @@ def _read(
             if step.last and reading.watermark is None:
                 in_force.note_read(db, stream, now())
         total = Polled(stream, total.read + len(page.snapshots), total.moved + told.moved, total.queued + told.queued)
+        if not step.last and (urgent := lookout.ahead(step.reading, lacking)):
+            with store.write() as db:
+                told = notice.keep(db, stream, urgent, mapping=mapping, names=names, now=now())
+            total = replace(total, moved=total.moved + told.moved, queued=total.queued + told.queued)
         enough = done(total)
         if step.last or enough:
             return replace(total, ended=step.last)
