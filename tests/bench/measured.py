@@ -1,4 +1,4 @@
-"""Polls everything once in a process of its own, whose peak memory whoever started it reads: `memory`."""
+"""Outbook's own rooms at work in a process of their own, for `memory` (its peak) and `deliver` (several at once)."""
 
 from __future__ import annotations
 
@@ -6,22 +6,39 @@ import json
 import logging
 import resource
 import sys
+import time
 from pathlib import Path
 
 from tests.bench import site
 from worker import bootstrap, config
+from worker.bootstrap import Runtime
+from worker.sync import apply
 
 
 def main(directory: str, work: str) -> None:
-    """Print how many records were read, and the peak memory in MB before and after."""
+    """Take the settings as a line of JSON, do what is wanted and tell about it in one."""
     logging.disable(logging.WARNING)
-    settings = config.load(dict(json.loads(sys.stdin.read())), Path(directory))
+    settings = config.load(dict(json.loads(sys.stdin.readline())), Path(directory))
     with bootstrap.runtime(settings, bootstrap.read_mapping(settings.mapping)) as on:
-        before = peak_mb()
-        read = site.poll_all(on)
-        if work == "apply":
-            site.one_pass(on)
-    sys.stdout.write(json.dumps({"read": read, "before": before, "after": peak_mb()}))
+        told = _deliver(on) if work == "deliver" else _read(on)
+    sys.stdout.write(json.dumps(told) + "\n")
+
+
+def _read(on: Runtime) -> dict[str, float]:
+    """Read everything for the first time; tell how many records that was, and the peak memory in MB before and after."""
+    before = peak_mb()
+    return {"read": site.poll_all(on), "before": before, "after": peak_mb()}
+
+
+def _deliver(on: Runtime) -> dict[str, float]:
+    """Say that everything is open, wait for a line, apply until nothing is due; tell the CPU seconds of that."""
+    sys.stdout.write("ready\n")
+    sys.stdout.flush()
+    sys.stdin.readline()
+    began, claimed = time.process_time(), 0
+    while more := apply.apply_people(on.applier()).claimed:
+        claimed += more
+    return {"claimed": claimed, "cpu": site.seconds_of(began)}
 
 
 def peak_mb() -> float:

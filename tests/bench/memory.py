@@ -33,7 +33,7 @@ def _peak(people: int) -> dict[str, Any]:
     with site(people) as here:
         command = [sys.executable, "-m", "tests.bench.measured", str(here.directory), "poll"]
         done = subprocess.run(
-            command, cwd=ROOT, input=json.dumps(here.environ), capture_output=True, text=True, check=False
+            command, cwd=ROOT, input=json.dumps(here.environ) + "\n", capture_output=True, text=True, check=False
         )
     if done.returncode:
         raise SystemExit(f"bench: {done.stderr[-1000:]}")
