@@ -17,7 +17,7 @@ from worker.core.records import System
 from worker.remote import base, outreach_tokens
 from worker.remote.outreach import Outreach
 from worker.remote.workbooks import Workbooks
-from worker.store import counters, database, pauses, seal, upgrade, vitals
+from worker.store import copy, counters, database, pauses, seal, upgrade, vitals
 from worker.store.budget import Budget
 from worker.store.counters import Counters
 from worker.store.links import Names
@@ -196,6 +196,8 @@ def open_store(settings: Settings) -> database.Store:
         )
     if standing is not upgrade.Standing.READY:
         upgrade.upgrade(store)
+    elif (why := copy.closed(store)) is not None:
+        raise config.SettingsInvalid([f"OUTBOOK_DATABASE_URL: {why}"])
     if not settings.allow_insecure_hosts:
         pauses.begin(store, now())
     return store

@@ -1,22 +1,29 @@
-"""`outbook db`: the store's schema."""
+"""`outbook db`: the store itself: its schema, its place, whom it belongs to."""
 
 from __future__ import annotations
 
 import json
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+import sqlalchemy as sa
 import typer
+from rich.console import Console
+from rich.table import Table
 
 from worker import bootstrap, config
+from worker.cli.show import paper
 from worker.core.records import System
+from worker.store import copy as moving
 from worker.store import database
 from worker.store import upgrade as migrations
 from worker.sync import tenants
 
 INVALID = 4
+STEP = 10_000
+"""Rows between two words about how far it is."""
 NAMES = {System.OUTREACH: "outreach", System.CRM: "workbooks"}
 
 app = typer.Typer(help="Look after the store.", no_args_is_help=True)
@@ -80,5 +87,88 @@ def upgrade() -> None:
         settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     store = database.connect(settings.database_url.get_secret_value())
     before = migrations.current(store)
+    why = moving.closed(store) if before == migrations.head() else None
+    if why is not None:
+        raise config.SettingsInvalid([f"OUTBOOK_DATABASE_URL: {why}"])
     after = migrations.upgrade(store)
     typer.echo(f"the store is at {after}" + ("" if before == after else f" (was {before or 'empty'})"))
+
+
+@app.command()
+def copy(
+    *,
+    to: str = typer.Option(..., "--to", help="An empty database: postgresql+psycopg://... or sqlite:///FILE."),
+    as_json: bool = typer.Option(False, "--json", help="Print what was compared as one JSON document."),
+) -> None:
+    """Move this store to another database, compare every table, and close this one for good.
+
+    Stop every worker, beat and web first. The target is an empty database, or one that `outbook db upgrade` has prepared.
+    Broken off, the same command again begins anew; until it has ended, this store stays as it is.
+    """
+    settings = config.load(os.environ, Path.cwd(), credentials=False)
+    source = database.connect(settings.database_url.get_secret_value())
+    target = _target(to)
+    if not settings.on_postgres and not Path(source.engine.url.database or "").exists():
+        raise config.SettingsInvalid(["OUTBOOK_DATABASE_URL: there is no store yet"])
+    told: list[moving.Copied] = []
+    try:
+        told = moving.copy(source, target, now=bootstrap.now(), on_rows=_progress())
+        where = moving.place(target)
+    except moving.Refused as refused:
+        raise config.SettingsInvalid([str(refused)]) from None
+    finally:
+        source.engine.dispose()
+        target.engine.dispose()
+    if as_json:
+        tables = {one.table: {"rows": one.rows, "checksum": one.checksum} for one in told}
+        sys.stdout.write(json.dumps({"moved_to": where, "tables": tables}) + "\n")
+        return
+    _say(told)
+    typer.echo(f"moved to {where}; this store is closed")
+    typer.echo(
+        "next: set OUTBOOK_DATABASE_URL to the new one, and OUTBOOK_SECRET_KEY to the key that this one was used with"
+    )
+    if not settings.secret_key.get_secret_value():
+        typer.echo(f"that key is in {settings.data_dir / 'secret.key'}")
+
+
+def _target(url: str) -> database.Store:
+    """Return the target, reached once. SettingsInvalid if that cannot be."""
+    text = url.removeprefix("sqlite:///")
+    if text != url and text:
+        path = (Path.cwd() / text).absolute()
+        if not path.parent.is_dir():
+            raise config.SettingsInvalid([f"--to: there is no directory {path.parent}"])
+        url = config.sqlite_url(path)
+    elif not url.startswith("postgresql+psycopg://"):
+        raise config.SettingsInvalid(["--to: must begin with postgresql+psycopg:// or be a file, sqlite:///FILE"])
+    try:
+        store = database.connect(url)
+        with store.read() as db:
+            db.execute(sa.select(1))
+    except sa.exc.SQLAlchemyError as error:
+        raise config.SettingsInvalid([f"--to: that database cannot be reached ({type(error).__name__})"]) from None
+    return store
+
+
+def _progress() -> Callable[[str, int], None]:
+    """Return what tells on a terminal how far a table is."""
+    console = Console(stderr=True)
+
+    def tell(table: str, rows: int) -> None:
+        if console.is_terminal and rows % STEP == 0:
+            console.print(f"{table}: {rows} rows", highlight=False)
+
+    return tell
+
+
+def _say(told: Sequence[moving.Copied]) -> None:
+    if not told:
+        typer.echo("this was done already")
+        return
+    table = Table()
+    for heading in ("table", "rows, the same on both sides", "checksum"):
+        table.add_column(heading)
+    for one in told:
+        table.add_row(one.table, str(one.rows), one.checksum[:12])
+    paper().print(table)

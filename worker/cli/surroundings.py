@@ -17,7 +17,7 @@ from worker.core import mapping_file
 from worker.core.checks import Check, fail, ok, warn
 from worker.core.mapping import Mapping
 from worker.core.outlook import Outlook, Spent
-from worker.store import database, meta, seal, upgrade
+from worker.store import copy, database, meta, seal, upgrade
 from worker.store.upgrade import Standing
 from worker.sync import in_force
 
@@ -65,11 +65,14 @@ def store(settings: Settings) -> tuple[Standing | None, list[Check]]:
     try:
         standing = upgrade.standing(opened)
         version = upgrade.current(opened)
+        why = copy.closed(opened) if standing is Standing.READY else None
     except sa.exc.SQLAlchemyError as error:
         words = f"{where} cannot be reached ({type(error).__name__})"
         return None, [fail("database", words, "start it, or mend OUTBOOK_DATABASE_URL")]
     finally:
         opened.engine.dispose()
+    if why is not None:
+        return None, [fail("database", why, "set OUTBOOK_DATABASE_URL")]
     if standing is Standing.READY:
         return standing, [ok("database", f"{where}, schema {version}")]
     if standing is Standing.AHEAD:
