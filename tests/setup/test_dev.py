@@ -23,7 +23,7 @@ case "$*" in
     chmod +x .venv/bin/outbook
     ;;
 *requirements-dev.lock) [ ! -e broken ] || exit 7; echo packages >>log ;;
-'-m pytest'*) echo "$*" ;;
+'-m pytest'* | '-m tests.fault'*) echo "$*" ;;
 *) echo "not expected: $*" >&2; exit 99 ;;
 esac
 """
@@ -78,6 +78,8 @@ def test_a_fresh_checkout_is_set_up_once(checkout: Path) -> None:
     assert "Setting up .venv" in first.stderr
     second = dev(checkout, "demo", "--once")
     assert (second.returncode, second.stdout, second.stderr) == (0, "outbook demo --once\n", "")
+    third = dev(checkout, "chaos", "--seed", "7")
+    assert (third.returncode, third.stdout) == (0, "-m tests.fault --seed 7\n")
     assert log(checkout) == ["packages", "outbook"]
     assert not (checkout / ".venv.lock").exists()
 

@@ -1,0 +1,83 @@
+"""One scenario, played: people edit, things go wrong, everything is mended, and then it is looked whether all holds."""
+
+from __future__ import annotations
+
+import json
+import random
+import time
+from typing import Any
+
+from tests.fault import edits, invariants
+from tests.fault.edits import Plan
+from tests.fault.invariants import REFERENCE, Seen, Verdict
+from tests.fault.rig import Rig, Unsettled
+from tests.fault.scenarios import Scenario, Scene
+
+PATIENCE_S = 120.0
+"""How long after the last fault everything may take to come right (I1)."""
+WAVES = 4
+
+
+def play(rig: Rig, scenario: Scenario, *, seed: int, records: int, first: int = 1, waves: int = WAVES) -> Verdict:
+    """Play a scenario with prospects from ``first`` on and return what came of it; the same seed gives the same edits."""
+    plan = edits.draw(f"{seed} {scenario.name}", records, first=first, waves=waves)
+    try:
+        people = _prepared(rig, plan)
+    except Unsettled as problem:
+        return Verdict(violated=[f"I1 the calm before the storm: {problem}; {rig.stuck()}"])
+    since, verdict_of = rig.mark(), []
+    try:
+        _storm(rig, scenario, plan, people, random.Random(f"{seed} {scenario.name} strikes"))
+    except Unsettled as problem:
+        verdict_of.append(str(problem))
+    rig.mend()
+    began, settled = time.monotonic(), ""
+    try:
+        rig.wait_for(lambda: _stands(rig, plan) and rig.is_quiet(), PATIENCE_S)
+    except Unsettled as problem:
+        settled = f"{problem}; {rig.stuck()}"
+    took_s = time.monotonic() - began
+    compared = "" if settled else _compared(rig)
+    verdict = invariants.judged(rig.seen(since), plan, calm=scenario.calm)
+    verdict.seconds = took_s
+    verdict.violated += verdict_of
+    verdict.note("I1", settled)
+    verdict.note("I1", compared)
+    verdict.note("I6", invariants.leaks(rig.texts()))
+    verdict.note("I7", rig.stuck())
+    verdict.note("I8", rig.broken())
+    return verdict
+
+
+def _prepared(rig: Rig, plan: Plan) -> dict[int, int]:
+    """Bring those who are there from the start into Outreach, wait until the CRM has them, and return their people's ids."""
+    rig.edit("outreach", [one for prospect in plan.old for one in edits.newcomer(prospect)])
+    wanted = [edits.Wanted(prospect, "crm", edits.LABEL, edits.RUNNING) for prospect in plan.old]
+    rig.wait_for(lambda: not invariants.missing(rig.seen(), wanted) and rig.is_quiet(), PATIENCE_S)
+    return {int(one[REFERENCE]): one["id"] for one in rig.seen().people if one.get(REFERENCE) and not one["is_deleted"]}
+
+
+def _storm(rig: Rig, scenario: Scenario, plan: Plan, people: dict[int, int], chance: random.Random) -> None:
+    for number, wave in enumerate(plan.waves):
+        scene = Scene(rig, chance, number, number == len(plan.waves) - 1)
+        if number == 0:
+            scenario.first(scene)
+        rig.edit("outreach", wave.outreach)
+        typed = [{"op": "set", "type": "person", "id": people[who], "fields": told} for who, told in wave.crm]
+        rig.edit("workbooks", typed)
+        scenario.strike(scene)
+
+
+def _stands(rig: Rig, plan: Plan) -> bool:
+    seen: Seen = rig.seen()
+    return not invariants.missing(seen, plan.wanted)
+
+
+def _compared(rig: Rig) -> str:
+    """Return what `outbook reconcile` finds, blank if it has read everything and found nothing."""
+    code, told = rig.outbook("reconcile", "--json")
+    report: dict[str, Any] = json.loads(told) if told else {}
+    if code == 0 and report.get("coverage") == 100.0 and report.get("differences") == 0:
+        return ""
+    said = {name: report.get(name) for name in ("coverage", "found", "troubles")}
+    return f"reconcile ends with {code}: {said} {str(report.get('findings', ''))[:300]}"

@@ -1,0 +1,325 @@
+"""The whole deployment as real processes on loopback: both simulators, broker, workers, beat, web; hurt by id, ended by id.
+
+Whatever it starts is put on a leash: the kernel ends it if the rig is killed outright.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import secrets
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import httpx
+import redis
+import sqlalchemy as sa
+
+from tests.celery.rig import Process, children
+from tests.fault.invariants import Seen
+from worker import embedded
+from worker.store import backlog, cursors, database, tables
+
+ROOT = Path(__file__).parents[2]
+START_S, LOOK_S = 60.0, 0.3
+WEBHOOK_SECRET = "an invented webhook secret"
+ARGUMENTS = {
+    "outreach": ("sim", "outreach", "--port", "0", "--records", "1"),
+    "workbooks": ("sim", "workbooks", "--port", "0", "--records", "1"),
+    "worker": ("worker", "--queues", "apply,poll,slow"),
+    "optout": ("worker", "--queues", "optout"),
+    "beat": ("beat",),
+    "web": ("web",),
+    "sync": ("sync", "--json", "--wait", "5"),
+}
+"""How each process is started; ``beat2`` is a second ``beat``."""
+OURS = ("broker", "worker", "optout", "beat", "web")
+VENDORS = ("outreach", "workbooks")
+
+
+class Unsettled(AssertionError):
+    """It did not come true in time."""
+
+
+@dataclass(slots=True)
+class Rig:
+    """What runs, and the hands that hurt and mend it."""
+
+    directory: Path
+    database_url: str
+    http: httpx.Client
+    broker: embedded.Broker
+    processes: dict[str, Process] = field(default_factory=dict)
+    urls: dict[str, str] = field(default_factory=dict)
+    environ: dict[str, str] = field(default_factory=dict)
+    stopped: set[str] = field(default_factory=set)
+    runs: int = 0
+
+    # processes
+
+    def start(self, *names: str) -> None:
+        """Start processes that do not run, the broker until it answers."""
+        for name in names:
+            if name == "broker":
+                self._spawn(name, self.broker.child.argv)
+                self.wait_for(self.broker.answers, START_S)
+            else:
+                self._spawn(name, (sys.executable, "-m", "worker", *ARGUMENTS[name.rstrip("0123456789")]))
+
+    def _spawn(self, name: str, argv: tuple[str, ...]) -> None:
+        self.runs += 1
+        log = self.directory / "logs" / f"{self.runs:03}-{name}.log"
+        ours = {key: text for key, text in os.environ.items() if not key.startswith("OUTBOOK_")}
+        leash = [sys.executable, "-I", "-S", "-c", embedded._LEASH, str(os.getpid())]
+        with log.open("wb") as output:
+            popen = subprocess.Popen(
+                [*leash, *argv],
+                env={**ours, "PYTHONPATH": str(ROOT), **self.environ},
+                cwd=self.directory,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                process_group=0,
+            )
+        self.processes[name] = Process(name, popen, log)
+
+    def kill(self, *names: str) -> None:
+        """Kill processes outright, with what they started: all are struck before the first is waited for."""
+        for name in names:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self.processes[name].pid, signal.SIGKILL)
+        for name in names:
+            self.processes.pop(name).popen.wait(10)
+            self.stopped.discard(name)
+
+    def kill_parent(self, name: str, *, down_s: float) -> None:
+        """Kill a worker and not its children, as the kernel does; what is left of them ends when it comes again."""
+        os.kill(self.processes[name].pid, signal.SIGKILL)
+        time.sleep(down_s)
+        self.kill(name)  # not reaped before: until then the group's number is surely ours
+
+    def kill_child(self, name: str, which: int) -> bool:
+        """Kill one of a worker's pool; False if it has none just now."""
+        pool = children(self.processes[name].pid)
+        if pool:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pool[which % len(pool)], signal.SIGKILL)
+        return bool(pool)
+
+    def end(self, name: str) -> float:
+        """End a process by SIGTERM and return after how many seconds it was gone."""
+        process = self.processes.pop(name)
+        try:
+            return process.stop(within_s=60)
+        except subprocess.TimeoutExpired:
+            self.processes[name] = process
+            raise Unsettled(f"{name} did not end within 60 s of SIGTERM") from None
+
+    def freeze(self, name: str) -> None:
+        """Stop a process and its pool as they stand."""
+        self.stopped.add(name)
+        os.killpg(self.processes[name].pid, signal.SIGSTOP)
+
+    def thaw(self, name: str) -> None:
+        """Let it go on."""
+        self.stopped.discard(name)
+        os.killpg(self.processes[name].pid, signal.SIGCONT)
+
+    def mend(self) -> None:
+        """End all faults: the vendors behave, what is frozen goes on, what has died runs again, alone of its kind."""
+        for vendor in VENDORS:
+            self.control(vendor, "faults", [])
+        for name in sorted(self.stopped):
+            self.thaw(name)
+        for name in [name for name in self.processes if name[-1].isdigit()]:
+            self.kill(name)
+        for name in OURS:
+            process = self.processes.get(name)
+            if process is not None and process.popen.poll() is not None:
+                del self.processes[name]
+            if name not in self.processes:
+                self.start(name)
+
+    def close(self) -> None:
+        """Leave nothing running."""
+        for name in [*self.processes]:
+            with contextlib.suppress(Exception):
+                self.kill(name)
+        self.broker.close()
+
+    def outbook(self, *arguments: str, within_s: float = 120.0) -> tuple[int, str]:
+        """Run a verb to its end; return its exit code and stdout."""
+        ours = {key: text for key, text in os.environ.items() if not key.startswith("OUTBOOK_")}
+        done = subprocess.run(
+            [sys.executable, "-m", "worker", *arguments],
+            env={**ours, "PYTHONPATH": str(ROOT), **self.environ},
+            cwd=self.directory,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=within_s,
+        )
+        return done.returncode, done.stdout
+
+    # vendors
+
+    def control(self, vendor: str, name: str, document: object = None) -> Any:  # noqa: ANN401 - a simulator's JSON
+        """Use a control of a simulator: read it, or post a document to it."""
+        url = f"{self.urls[vendor]}/_sim/{name}"
+        reply = self.http.get(url) if document is None else self.http.post(url, json=document)
+        assert reply.status_code == 200, reply.text[:500]
+        return reply.json()
+
+    def edit(self, vendor: str, documents: list[dict[str, Any]]) -> None:
+        """Let people do something on one side."""
+        if documents:
+            self.control(vendor, "edit", documents)
+
+    def fault(self, *documents: dict[str, Any], vendors: tuple[str, ...] = VENDORS) -> None:
+        """Arm faults, in place of those that were."""
+        for vendor in vendors:
+            self.control(vendor, "faults", list(documents))
+
+    def mark(self) -> dict[str, int]:
+        """Return how far both journals have come."""
+        return {vendor: self.control(vendor, "journal?path=^$")["last"] for vendor in VENDORS}
+
+    def seen(self, since: dict[str, int] | None = None) -> Seen:
+        """Return what both sides hold, with the journals from a mark on."""
+        crm, outreach = self.control("workbooks", "state"), self.control("outreach", "state")
+        calls = [
+            entry
+            for vendor, number in (since or {}).items()
+            for entry in self.control(vendor, f"journal?since={number}")["entries"]
+        ]
+        return Seen(crm["people"], crm["tasks"], outreach.get("prospect", {}), calls)
+
+    # broker and store
+
+    @contextlib.contextmanager
+    def messages(self) -> Iterator[redis.Redis]:
+        """Look into the broker, and reach into it."""
+        with redis.Redis.from_url(self.broker.url, socket_timeout=5) as db:
+            yield db
+
+    def forget_messages(self) -> None:
+        """Throw the dead broker's data away."""
+        shutil.rmtree(self.broker.directory / "appendonlydir", ignore_errors=True)
+
+    @contextlib.contextmanager
+    def store(self) -> Iterator[sa.Connection]:
+        """Look into the store."""
+        opened = database.connect(self.database_url)
+        try:
+            with opened.read() as db:
+                yield db
+        finally:
+            opened.engine.dispose()
+
+    def is_quiet(self) -> bool:
+        """Tell whether every stream was read to its end and nothing is left to do."""
+        with contextlib.suppress(sa.exc.OperationalError, sa.exc.ProgrammingError), self.store() as db:
+            webhook = tables.metadata.tables["webhook"]
+            waiting = db.execute(sa.select(sa.func.count()).where(webhook.c.done_at.is_(None))).scalar_one()
+            return not cursors.unprimed(db) and not waiting and backlog.count(db, datetime.now(UTC)).open == 0
+        return False
+
+    def stuck(self) -> str:
+        """Return how the outbox stands if anything is left in it, with the reasons; else blank (I7)."""
+        with self.store() as db:
+            counts = backlog.count(db, datetime.now(UTC))
+            reasons = [*backlog.dead_letters(db), *backlog.put_off(db)]
+        return f"{counts} {reasons}"[:600] if counts.open or counts.holds else ""
+
+    def broken(self) -> str:
+        """Return what the database says about its own integrity if it is not whole (I8)."""
+        if not self.database_url.startswith("sqlite"):
+            return ""
+        with self.store() as db:
+            told = [str(row[0]) for row in db.exec_driver_sql("PRAGMA integrity_check")]
+            told += [str(row) for row in db.exec_driver_sql("PRAGMA foreign_key_check")]
+        return "" if told == ["ok"] else "; ".join(told)[:300]
+
+    def texts(self) -> dict[str, bytes]:
+        """Return what our processes said and what the broker keeps on disk, by name (I6)."""
+        logs = [path for path in (self.directory / "logs").iterdir() if path.stem.partition("-")[2] not in VENDORS]
+        kept = [path for path in self.broker.directory.rglob("*") if path.is_file()]
+        return {path.name: path.read_bytes() for path in (*logs, *kept)}
+
+    def words(self) -> str:
+        """Return the last words of every process."""
+        return "\n".join(
+            f"--- {one.name}\n{one.log.read_text(errors='replace')[-1200:]}" for one in self.processes.values()
+        )
+
+    def wait_for(self, claim: Callable[[], bool], within_s: float) -> float:
+        """Return after how many seconds the claim held; Unsettled if it did not in time."""
+        began = time.monotonic()
+        while not claim():
+            if time.monotonic() - began > within_s:
+                raise Unsettled(f"not within {within_s:.0f} s")
+            time.sleep(LOOK_S)
+        return time.monotonic() - began
+
+
+@contextlib.contextmanager
+def running(directory: Path, database_url: str = "") -> Iterator[Rig]:
+    """Set everything up and start it; nothing of it is left running in the end."""
+    data = directory / "data"
+    data.mkdir(mode=0o700)
+    (directory / "logs").mkdir()
+    with httpx.Client(timeout=60) as http:
+        made = Rig(directory, database_url or f"sqlite:///{data / 'outbook.db'}", http, embedded.Broker(data))
+        try:
+            made.start(*VENDORS)
+            for vendor in VENDORS:
+                made.wait_for(lambda vendor=vendor: _heard(made, vendor), START_S)  # type: ignore[misc]
+                made.control(vendor, "reset", {"seed": "chaos", "records": 0})
+            made.environ = _environment(made, data)
+            code, _ = made.outbook("db", "upgrade")
+            assert code == 0, "outbook db upgrade failed"
+            made.start(*OURS)
+            yield made
+        finally:
+            made.close()
+
+
+def _heard(rig: Rig, name: str) -> bool:
+    """Tell whether a process has said where it listens, and keep it."""
+    found = re.search(r"listening on (http://\S+)", rig.processes[name].log.read_text(errors="replace"))
+    if found is not None:
+        rig.urls[name] = found[1]
+    return found is not None
+
+
+def listens(rig: Rig, name: str = "web") -> str:
+    """Return where a process listens, once it does."""
+    rig.wait_for(lambda: _heard(rig, name), START_S)
+    return rig.urls[name]
+
+
+def _environment(rig: Rig, data: Path) -> dict[str, str]:
+    return {
+        "OUTBOOK_OUTREACH__BASE_URL": rig.urls["outreach"],
+        "OUTBOOK_OUTREACH__ACCESS_TOKEN": "sim-access",
+        "OUTBOOK_OUTREACH__WEBHOOK_SECRET": WEBHOOK_SECRET,
+        "OUTBOOK_WORKBOOKS__BASE_URL": rig.urls["workbooks"],
+        "OUTBOOK_WORKBOOKS__API_KEY": "sim-key",
+        "OUTBOOK_ALLOW_INSECURE_HOSTS": "1",
+        "OUTBOOK_BROKER_URL": rig.broker.url,
+        "OUTBOOK_DATABASE_URL": rig.database_url,
+        "OUTBOOK_DATA_DIR": str(data),
+        "OUTBOOK_CONSOLE__PORT": "0",
+        "OUTBOOK_POLL_SECONDS": "1",
+        "OUTBOOK_SECRET_KEY": secrets.token_urlsafe(32),
+        "OUTBOOK_LOG_LEVEL": "INFO",
+    }

@@ -1,0 +1,81 @@
+"""The quickest fault scenarios against real processes, and the invariants themselves, each violated on purpose."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.celery.rig import is_alive
+from tests.fault import edits, invariants, rig
+from tests.fault.edits import Wanted
+from tests.fault.invariants import Seen
+from tests.fault.play import play
+from tests.fault.scenarios import BY_NAME
+
+RECORDS, SEED = 60, 20261121
+PERSON = {"id": 7, "is_deleted": False, "cf_person_outreach_id": "1", "no_email_soliciting": True}
+
+
+@pytest.mark.broker
+@pytest.mark.processes
+@pytest.mark.timeout(300)
+def test_the_quickest_scenarios_hold(tmp_path: Path) -> None:
+    """Throttled vendors, then vanishing messages, in one deployment: nothing lost, doubled, taken back or left behind."""
+    with rig.running(tmp_path) as running:
+        for number, name in enumerate(("F24", "F11")):
+            verdict = play(running, BY_NAME[name], seed=SEED, records=RECORDS, first=1 + number * RECORDS, waves=2)
+            assert verdict.violated == [], f"{name} {verdict.violated}\n{running.words()}"
+        pids = [process.pid for process in running.processes.values()]
+    assert len(pids) == 7
+    assert not any(is_alive(pid) for pid in pids)
+
+
+def journal(path: str, effect: dict[str, Any] | None, *, fault: str | None = None) -> dict[str, Any]:
+    """Return a call as a simulator notes it."""
+    return {"path": path, "effect": [effect] if effect else [], "fault": fault}
+
+
+def created(type_: str, reference: str, told: str) -> dict[str, Any]:
+    """Return the effect of a creation."""
+    return {"op": "create", "type": type_, "changes": {reference: [None, told]}}
+
+
+OPTED_IN = {"op": "update", "type": "person", "changes": {"no_email_soliciting": [True, False]}}
+TWICE = [journal("/crm/people.api", created("person", "cf_person_outreach_id", "1"))] * 2
+CASES = [
+    ("all is well", [PERSON], [], []),
+    ("lost", [{**PERSON, "no_email_soliciting": False}], [], ["I2"]),
+    ("deleted and not made again", [{**PERSON, "is_deleted": True}], [], ["I2"]),
+    ("somebody twice", [PERSON, {**PERSON, "id": 8}], [], ["I3"]),
+    ("made twice, one removed since", [PERSON, {**PERSON, "id": 8, "is_deleted": True}], TWICE, ["I3"]),
+    ("opted in by us", [PERSON], [journal("/crm/people.api", OPTED_IN)], ["I4"]),
+    ("opted in by a user", [PERSON], [journal("/_sim/edit", OPTED_IN)], []),
+    ("too many calls", [PERSON], [journal("/crm/people.api", None, fault="status")] * 11, ["I5"]),
+]
+
+
+@pytest.mark.parametrize("what, people, calls, violated", CASES, ids=[case[0] for case in CASES])
+def test_a_violated_invariant_is_seen(
+    what: str, people: list[dict[str, Any]], calls: list[dict[str, Any]], violated: list[str]
+) -> None:
+    """Each way in which it can go wrong is told by its number, and what users do themselves is not held against us."""
+    plan = edits.Plan(range(1, 2), range(2, 2), [], [Wanted(1, "crm", "no_email_soliciting", True)], changes=2)
+    verdict = invariants.judged(Seen(people, [], {}, calls), plan, calm=False)
+    assert [one.split()[0] for one in verdict.violated] == violated
+
+
+def test_a_seed_gives_the_same_edits() -> None:
+    """A run can be repeated: the same seed, the same plan; another, another; everybody has something to expect."""
+    one, same, other = (edits.draw(seed, RECORDS, first=1, waves=3) for seed in ("5", "5", "6"))
+    assert one == same
+    assert one.waves != other.waves
+    assert {wanted.prospect for wanted in one.wanted} == set(range(1, RECORDS + 1))
+    assert (len(one.old), len(one.new), one.changes) == (40, 20, 78)
+
+
+def test_the_canary_is_heard() -> None:
+    """A name or an address of somebody in a text is found, however it is written."""
+    texts = {"good": b"prospect 5", "bad": b"p5@canaryquill.example", "worse": b"Canaryquill5"}
+    assert invariants.leaks(texts) == ["bad", "worse"]
