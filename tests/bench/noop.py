@@ -33,7 +33,7 @@ def _tell(found: Findings, report: dict[str, Any], rows: dict[str, int], here: S
         paths[one["path"].rsplit("/", 1)[-1]] += 1
         effects += len(one["effect"])
     written = sum(report["crm"].values()) + sum(report["outreach"].values())
-    found.tell("writes to either side", written, most=0)
+    found.tell("counts in the report, both sides", written, most=0)
     found.tell("effects that the CRM saw", effects, most=0)
     found.tell("changes queued", report["queued"], most=0)
     for table in ("mirror", "change", "history", "link"):

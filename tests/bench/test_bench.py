@@ -26,7 +26,7 @@ def test_a_second_pass_writes_nothing(tmp_path: Path) -> None:
     assert all(one.keys() == {"what", "value", "unit", "wanted", "met"} for one in figures.values())
     wanted = {what: one["value"] for what, one in figures.items() if one["wanted"]}
     assert wanted == {
-        "writes to either side": 0,
+        "counts in the report, both sides": 0,
         "effects that the CRM saw": 0,
         "changes queued": 0,
         "rows written to mirror": 0,
