@@ -1,8 +1,12 @@
 from __future__ import annotations
 
+from pathlib import Path
+
+import sqlalchemy as sa
+
 from tests.store.makers import NOW, keep, opened, seen
 from worker.core.records import Kind, Link, Ref, System
-from worker.store import database, forgotten, links
+from worker.store import database, forgotten, links, tables
 from worker.store.exchanges import Exchange
 from worker.store.exchanges import keep as exchanged
 from worker.store.forgotten import Circle
@@ -93,3 +97,24 @@ def test_only_hashes_are_remembered_and_known_again(store: database.Store) -> No
         assert links.latched(db, addresses) == set(addresses)
     assert len(keys) == 4
     assert all(len(key) == 64 for key in keys)
+
+
+def test_no_byte_stays_in_the_file(tmp_path: Path) -> None:
+    """On a SQLite that overwrites nothing by itself the file and its log are clean afterwards; a reader in the way is told."""
+    store = database.connect(f"sqlite:///{tmp_path / 'store.db'}")
+    sa.event.listen(store.engine, "connect", lambda driver, _: driver.execute("PRAGMA secure_delete=OFF"))
+    tables.metadata.create_all(store.engine)
+    fill(store)
+    with store.write() as db:
+        forgotten.erase(db, HERS)
+    assert _bytes(tmp_path).count(b"her@example") > 0
+    with store.read() as reader:
+        reader.execute(sa.text("SELECT * FROM mirror")).fetchone()
+        assert not forgotten.sweep_away(store, wait_ms=50)
+    assert forgotten.sweep_away(store)
+    assert _bytes(tmp_path).count(b"her@example") == 0
+    store.engine.dispose()
+
+
+def _bytes(directory: Path) -> bytes:
+    return b"".join(path.read_bytes() for path in directory.iterdir())

@@ -53,7 +53,10 @@ def forget(
         swept = forgotten.sweep_away(on.store)
     troubles = list(seen.troubles)
     if not swept:
-        troubles.append("another process was reading: the file still holds what was erased; run the same again")
+        troubles.append(
+            "the file could not be written anew (somebody is using it, or the disk is full) and still holds what was erased: "
+            "run the same again"
+        )
     if as_json:
         sys.stdout.write(json.dumps(_as_json(told, seen, troubles)) + "\n")
     else:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import re
+import sqlite3
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +18,7 @@ from worker.core.records import Kind, Ref
 from worker.core.tasks import CONTACT
 from worker.store import links
 from worker.store.brakes import BRAKE
-from worker.store.database import CHUNK, chunks, upsert
+from worker.store.database import BUSY_TIMEOUT_MS, CHUNK, chunks, upsert
 from worker.store.exchanges import EXCHANGE
 from worker.store.liftings import LIFTING
 from worker.store.links import DELETION, EXCLUSION, HISTORY, LATCH, LINK, Name
@@ -261,8 +262,8 @@ def empty_webhooks(db: sa.Connection, concerns: Callable[[bytes], bool], now: da
     return len(ids)
 
 
-def sweep_away(store: Store) -> bool:
-    """Overwrite what deleted rows left in a SQLite file and its log; False if somebody who reads kept that from ending.
+def sweep_away(store: Store, *, wait_ms: int = BUSY_TIMEOUT_MS) -> bool:
+    """Overwrite what deleted rows left in a SQLite file and its log; False if that was kept from ending.
 
     Postgres does so by itself in time (autovacuum); there nothing is done here.
     """
@@ -270,6 +271,10 @@ def sweep_away(store: Store) -> bool:
         return True
     with store.engine.connect() as connection:
         driver: Any = connection.connection.driver_connection
-        driver.execute("VACUUM")
-        busy, _, _ = driver.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        driver.execute(f"PRAGMA busy_timeout={wait_ms:d}")
+        try:
+            driver.execute("VACUUM")
+            busy, _, _ = driver.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        except sqlite3.OperationalError:
+            return False  # locked, or no room for a second copy
         return not busy

@@ -1,0 +1,77 @@
+"""Somebody forgotten while others work: no feed, webhook or look-up lets them in, and nobody's work brings them back."""
+
+from __future__ import annotations
+
+import pytest
+import sqlalchemy as sa
+
+from tests.sync.scene import LEASE_S, NAMES, Scene
+from tests.sync.test_feeds import hear, people, tell
+from worker.core import errors
+from worker.core.records import Feed, Kind
+from worker.store import forgotten, links, outbox
+from worker.store.forgotten import Circle
+from worker.store.mirror import MIRROR
+from worker.sync import forget, gather, removals
+
+ONE = Circle(frozenset({1}))
+
+
+def forgot(scene: Scene) -> forget.Receipt:
+    """Forget prospect 1 with all that is hers."""
+    on = scene.applier()
+    return forget.forget(on, forget.choose(on, ONE), sleep=scene.later)
+
+
+def left(scene: Scene) -> list[tuple[str, int]]:
+    """Every copy that is kept of prospect 1 or hangs on it, and every change of it."""
+    with scene.store.read() as db:
+        copies = sa.select(MIRROR.c.kind, MIRROR.c.id).where(
+            sa.or_(MIRROR.c.prospect_id == 1, sa.and_(MIRROR.c.kind == Kind.PROSPECT, MIRROR.c.id == 1))
+        )
+        changes = sa.select(outbox.CHANGE.c.kind, outbox.CHANGE.c.record_id).where(outbox.CHANGE.c.record_id == 1)
+        return [tuple(row) for query in (copies, changes) for row in db.execute(query)]
+
+
+def test_an_event_about_her_opens_nothing(scene: Scene) -> None:
+    """An opt-out that only an event tells: no change, no latch under her id, no copy."""
+    people(scene, 1, 2)
+    forgot(scene)
+    tell(scene, "opt_out", prospect=1)
+    tell(scene, "prospect_updated", prospect=1)
+    assert hear(scene)[Feed.EVENTS].opted_out == 0
+    assert left(scene) == []
+    with scene.store.read() as db:
+        assert links.latched(db, NAMES.of(prospect=1, person=None, addresses=())) == set()
+
+
+def test_look_ups_and_burials_leave_nothing(scene: Scene) -> None:
+    """Fetched by id she is dropped; told as destroyed she gets no tombstone; another's is made."""
+    people(scene, 1, 2)
+    forgot(scene)
+    on = scene.applier()
+    told = {"mapping": on.mapping, "names": on.names, "now": on.now()}
+    gather.fetch(Kind.PROSPECT, [1], store=on.store, remotes=on.remotes, **told)  # type: ignore[arg-type]
+    with scene.store.write() as db:
+        removals.removed(db, Kind.PROSPECT, [1, 2], **told)  # type: ignore[arg-type]
+    assert left(scene) == []
+    with scene.store.read() as db:
+        assert db.scalar(sa.select(MIRROR.c.deleted).where(MIRROR.c.kind == Kind.PROSPECT, MIRROR.c.id == 2)) is True
+
+
+def test_whoever_works_on_her_is_waited_for(scene: Scene) -> None:
+    """A lease that runs out lets her be forgotten; one that is renewed for ever ends with a fault and nothing done."""
+    people(scene, 1)
+    with scene.store.write() as db:
+        outbox.open_changes(db, Kind.PROSPECT, [1], lane=outbox.Lane.EDIT, now=scene.now())
+        outbox.claim(db, Kind.PROSPECT, now=scene.now(), lanes=tuple(outbox.Lane), limit=10)
+    before, began = left(scene), scene.now()
+    on = scene.applier()
+    with pytest.raises(errors.StaleVersion, match="working on prospects:1"):
+        forget.forget(on, ONE, sleep=lambda _: None)
+    assert left(scene) == before
+    with scene.store.read() as db:
+        assert not forgotten.anybody(db)
+    forgot(scene)
+    assert LEASE_S - 1 <= (scene.now() - began).total_seconds() < LEASE_S + 1
+    assert left(scene) == []
