@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
+from tests.sync.conftest import MakeScene
 from tests.sync.scene import Scene, at, fault, form, reads_of
 from tests.sync.test_poll import cursor, mirrored, on_page, queued
 from worker.core import errors
@@ -259,3 +260,32 @@ def test_an_opt_out_is_read_ahead_of_a_long_run(scene: Scene) -> None:
     scene.wire.calls.clear()
     scene.poll(Kind.PERSON)
     assert len(asked(scene)) == 1
+
+
+def test_an_opt_out_in_outreach_is_read_ahead_of_a_long_run(make_scene: MakeScene) -> None:
+    """Behind pages of other edits it is found with the first; a run of one page asks for nothing more."""
+    scene = make_scene(page_size=10)
+    for n in range(1, 36):
+        scene.prospect(n, 1)
+    scene.sync()
+    scene.later(600)
+    for n in range(1, 36):
+        scene.edit_outreach(op="set", type="prospect", id=n, attributes={"title": f"Chair {n}"}, touch=True)
+        scene.later(1)
+    scene.edit_outreach(op="opt_out", prospect=7, how="manual")
+    on = scene.applier()
+    told = {"store": on.store, "remotes": on.remotes, "mapping": on.mapping, "names": on.names, "now": on.now}
+    assert not poll.poll(Kind.PROSPECT, **told, until=on.now()).ended  # type: ignore[arg-type]
+    with scene.store.read() as db:
+        assert backlog.claimable(db, scene.now()).get(Lane.OPT_OUT) == 1
+    scene.poll(Kind.PROSPECT)
+    scene.sync()
+    assert [scene.of(n)["person_job_title"] for n in (1, 34)] == ["Chair 1", "Chair 34"]
+    assert scene.of(7)["no_email_soliciting"] is True
+    scene.later(600)
+    scene.edit_outreach(op="set", type="prospect", id=1, attributes={"title": "Boss"}, touch=True)
+    scene.poll(Kind.PROSPECT)
+    scene.later(600)
+    scene.wire.calls.clear()
+    scene.poll(Kind.PROSPECT)
+    assert len(scene.wire.calls) == 1

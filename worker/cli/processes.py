@@ -87,7 +87,7 @@ def processes(env: dict[str, str]) -> list[embedded.Child]:
     return [
         child("worker", "worker", "--queues", BULK_QUEUES),
         # Under a backlog the others are busy applying: what is new, an opt-out above all, must still be read in time.
-        child("poll", "worker", "--queues", "poll", "--concurrency", "1"),
+        child("poll", "worker", "--queues", "poll"),
         child("optout", "worker", "--queues", "optout"),  # two at once: webhooks looked at must not hold opt-outs up
         child("beat", "beat"),
         child("web", "web"),  # says where it listens

@@ -54,6 +54,7 @@ class Outreach:
         since: datetime | None = None,
         link: str | None = None,
         size: int = 1000,
+        newest_first: bool = False,
     ) -> base.Page:
         """Return one page of the stream in the order of updatedAt, from ``since`` (inclusive) or by following ``link``.
 
@@ -62,7 +63,7 @@ class Outreach:
         """
         asked = outreach_json.shape(kind, attributes, relations)
         if link is None:
-            params = [*_sized(asked, size), ("sort", "updatedAt")]
+            params = [*_sized(asked, size), ("sort", "-updatedAt" if newest_first else "updatedAt")]
             if since is not None:
                 params.append(("filter[updatedAt]", f"{_stamp(since)}..inf"))
             url = self.client.url(f"/api/v2/{kind.value}", params)

@@ -1,7 +1,7 @@
-"""Opt-outs ahead of everything: in a long run over the CRM's people whoever has No Email is read before their turn.
+"""Opt-outs ahead of everything: in a long run over people or prospects whoever may have opted out is read before their turn.
 
-A run goes from the oldest change to the newest, and under a backlog most of it is what we ourselves have just written: an
-opt-out at its end would wait for all of that.
+A run goes from the oldest change to the newest, and under a backlog most of it is known: what we ourselves have just written
+in the CRM, or what is read again in Outreach to be sure. An opt-out at its end would wait for all of that.
 """
 
 from __future__ import annotations
@@ -38,14 +38,32 @@ class Lookout:
         self._looked_at: datetime | None = None
 
     def ahead(self, reading: Reading[Kind], lacking: frozenset[str]) -> list[Snapshot]:
-        """Return the people with No Email among those that a run still has to read; nothing if it is not time to look."""
-        flag, now = self._mapping.field_of(Computed.OPTED_OUT), self._now()
-        since = reading.run_began if reading.watermark is None else reading.place_at
-        if reading.stream is not Kind.PERSON or not reading.primed or flag is None or flag.crm in lacking or not since:
+        """Return who may have opted out among those that a run still has to read; nothing if it is not time to look."""
+        now = self._now()
+        if reading.stream not in {Kind.PERSON, Kind.PROSPECT} or not reading.primed:
             return []
         if self._looked_at is not None and now - self._looked_at < EVERY:
             return []
         self._looked_at = now
+        return self._newest(reading) if reading.stream is Kind.PROSPECT else self._ticked(reading, lacking)
+
+    def _newest(self, reading: Reading[Kind]) -> list[Snapshot]:
+        """Return the prospects that changed last: Outreach finds none by an opt-out (facts, outreach-api 1)."""
+        page = self._remotes.outreach.page(
+            Kind.PROSPECT,
+            attributes=streams.attributes(Kind.PROSPECT, self._mapping),
+            relations=streams.relations(Kind.PROSPECT),
+            since=reading.watermark or reading.run_began,
+            newest_first=True,
+        )
+        return list(page.snapshots)
+
+    def _ticked(self, reading: Reading[Kind], lacking: frozenset[str]) -> list[Snapshot]:
+        """Return the people with No Email behind the place where the run stands."""
+        flag = self._mapping.field_of(Computed.OPTED_OUT)
+        since = reading.run_began if reading.watermark is None else reading.place_at
+        if flag is None or flag.crm in lacking or since is None:
+            return []
         filters = [
             ("updated_at", "ge", transforms.crm_time(since)),
             (flag.crm, "true", ""),
