@@ -18,6 +18,7 @@ from typing import TextIO
 from tests.fault import rig as rigs
 from tests.fault.invariants import Verdict
 from tests.fault.play import play
+from tests.fault.rig import Rig
 from tests.fault.scenarios import BY_NAME, NOT_BUILT, SCENARIOS, Scenario
 
 HEADINGS: tuple[str, ...] = (
@@ -41,10 +42,10 @@ def main() -> int:
     chosen = [one for one in chosen if asked.store == "sqlite" or not one.sqlite_only]
     _say(f"seed {seed}, {asked.records} records, store {asked.store}, {len(chosen)} of {len(SCENARIOS)} scenarios")
     signal.signal(signal.SIGTERM, _ended)
-    began, lines = time.monotonic(), []
-    with _database(asked.store) as new_database:
-        for number, scenario in enumerate(chosen):
-            verdict = _played(scenario, seed, asked.records, new_database(number))
+    began, lines, stand = time.monotonic(), [], _Stand(seed, asked.records)
+    with _database(asked.store) as new_database, stand:
+        for scenario in chosen:
+            verdict = stand.play(scenario, new_database)
             lines.append(_row(scenario, verdict))
             for words in verdict.violated:
                 _say(f"   {scenario.name} VIOLATED {words}")
@@ -76,17 +77,37 @@ def _asked() -> argparse.Namespace:
     return asked
 
 
-def _played(scenario: Scenario, seed: int, records: int, database_url: str) -> Verdict:
-    """Play one scenario in a deployment of its own."""
-    made = tempfile.TemporaryDirectory(prefix="outbook-chaos-", ignore_cleanup_errors=True)
-    try:
-        with made as directory, rigs.running(Path(directory), database_url) as rig:
-            verdict = play(rig, scenario, seed=seed, records=records)
+class _Stand(contextlib.ExitStack):
+    """One deployment for scenario after scenario, each with people of its own; a new one after a violation."""
+
+    def __init__(self, seed: int, records: int) -> None:
+        """Start nothing yet."""
+        super().__init__()
+        self.seed, self.records = seed, records
+        self.rig: Rig | None = None
+        self.first, self.made = 1, 0
+
+    def play(self, scenario: Scenario, new_database: Callable[[int], str]) -> Verdict:
+        """Play a scenario and return what came of it."""
+        try:
+            rig = self.rig or self._new(new_database)
+            verdict = play(rig, scenario, seed=self.seed, records=self.records, first=self.first)
             if verdict.violated:
                 _say(rig.words())
-            return verdict
-    except Exception as error:  # noqa: BLE001 - one scenario that cannot be played must not hide the others
-        return Verdict(violated=[f"I1 not played to its end: {type(error).__name__}: {error}"[:600]])
+        except Exception as error:  # noqa: BLE001 - one scenario that cannot be played must not hide the others
+            verdict = Verdict(violated=[f"I1 not played to its end: {type(error).__name__}: {error}"[:600]])
+        self.first += self.records
+        if verdict.violated:
+            self.close()
+            self.rig = None
+        return verdict
+
+    def _new(self, new_database: Callable[[int], str]) -> Rig:
+        made = tempfile.TemporaryDirectory(prefix="outbook-chaos-", ignore_cleanup_errors=True)
+        directory = Path(self.enter_context(made))
+        self.made += 1
+        self.rig = self.enter_context(rigs.running(directory, new_database(self.made)))
+        return self.rig
 
 
 @contextlib.contextmanager

@@ -2,7 +2,7 @@
 
 I1 both sides agree in time · I2 nothing lost · I3 nobody and no task doubled · I4 no opt-out taken back · I5 calls per change ·
 I6 no canary in what processes said or the broker kept · I7 nothing stuck · I8 the database is whole. Of I5 those calls
-count that wrote something or failed; what polls and looks up does not. I9 is part of I2: what people typed in the CRM is wanted there.
+count that wrote something or failed; what polls and looks up does not. I9 is part of I2: what people typed is wanted too.
 """
 
 from __future__ import annotations
