@@ -10,6 +10,7 @@ import contextlib
 import csv
 import gzip
 import itertools
+import operator
 import tempfile
 from dataclasses import dataclass
 from datetime import UTC
@@ -31,11 +32,16 @@ TEXTS = ("BENTO", "O_ID", "STATE", "DML_TYPE", "IS_DELETED_IN_APP")
 COLUMNS = (*IDS, *TIMES, *TEXTS)
 """What is read; the other columns of the table may be there or not."""
 
-MEMORY_MB = (24, 128, 512)
-"""What the scratch database may use. Files with very large row groups need more than most."""
+MEMORY_MB = (24, 40, 128, 512)
+"""What reading the files in may use. Large row groups need more than most."""
+LATER_MB = (20, 128, 512)
+"""What handing them out may use."""
 SLICE = 20_000
 """About how many rows are looked at together when the latest one of each id is picked."""
 PAGE = 1_000
+SLICES = 120
+"""At most so many slices, each of which looks through all ids, however many rows there are."""
+_ID = operator.itemgetter(0)
 _PARQUET, _GZIP = b"PAR1", b"\x1f\x8b"
 _DELETED = "('delete', 'backfill-delete')"
 _TRUE = "('true', 't', '1', 'yes', 'y')"
@@ -117,6 +123,7 @@ class Share:
             for number, memory_mb in enumerate(MEMORY_MB):
                 self._db = _scratch(place / f"{number}.duckdb", memory_mb)
                 if self._stage(place):
+                    self._allow(LATER_MB[0])
                     break
                 self._db.close()
             else:
@@ -173,9 +180,26 @@ class Share:
         """Return the latest row of each id, in the order of ids, a few thousand at a time."""
         whose = [self._chosen.bento, self._chosen.o_id]
         for low, high in self._slices(whose):
-            found = self._db.execute(_LATEST, [*whose, low, high])
-            while rows := found.fetchmany(PAGE):
-                yield [Row._make(row) for row in rows]
+            last = 0
+            rows = self._first_rows([*whose, low, high])
+            while rows:
+                # Of several rows of an id the first is the latest.
+                page = [Row._make(next(group)) for id, group in itertools.groupby(rows, _ID) if id != last]
+                last = rows[-1][0]
+                yield page
+                rows = self._db.fetchmany(PAGE)
+
+    def _first_rows(self, which: list[Any]) -> list[Any]:
+        """Begin to hand out a slice; a slice that takes more memory than most may use more."""
+        for memory_mb in LATER_MB:
+            try:
+                return list(self._db.execute(_IN_ORDER, which).fetchmany(PAGE))
+            except duckdb.OutOfMemoryException:
+                self._allow(memory_mb)
+        return list(self._db.execute(_IN_ORDER, which).fetchmany(PAGE))
+
+    def _allow(self, memory_mb: int) -> None:
+        self._db.execute(f"SET memory_limit = '{memory_mb}MB'")
 
     def _slices(self, whose: list[str]) -> list[tuple[int, int]]:
         """Return ranges of ids, each with about as many rows: (low, high], all together all of them."""
@@ -183,7 +207,8 @@ class Share:
         rows, first, last = self._db.execute(f"SELECT count(*), min(id), max(id) {which}", whose).fetchone()
         if not rows:
             return []
-        parts = [number / (rows // SLICE + 1) for number in range(1, rows // SLICE + 1)]
+        count = min(rows // SLICE + 1, SLICES)
+        parts = [number / count for number in range(1, count)]
         inner: list[int] = []
         if parts:
             inner = self._db.execute(f"SELECT approx_quantile(id, {parts}) {which}", whose).fetchone()[0]
@@ -191,12 +216,11 @@ class Share:
         return list(itertools.pairwise(marks))
 
 
-_LATEST = """
+_IN_ORDER = """
 SELECT id, state, prospect, sequence, step, active_at, changed_at,
   strftime(updated, '%Y-%m-%dT%H:%M:%S.000Z'), updated, deleted, why
 FROM share WHERE bento = ? AND o_id = ? AND id > ? AND id <= ?
-QUALIFY row_number() OVER (PARTITION BY id ORDER BY dml DESC NULLS LAST, updated DESC NULLS LAST, deleted DESC) = 1
-ORDER BY id
+ORDER BY id, dml DESC NULLS LAST, updated DESC NULLS LAST, deleted DESC
 """
 
 
