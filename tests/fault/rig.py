@@ -30,7 +30,7 @@ from worker import embedded
 from worker.store import backlog, cursors, database, tables
 
 ROOT = Path(__file__).parents[2]
-START_S, LOOK_S = 60.0, 0.3
+START_S, LOOK_S = 120.0, 0.3
 WEBHOOK_SECRET = "an invented webhook secret"
 ARGUMENTS = {
     "outreach": ("sim", "outreach", "--port", "0", "--records", "1"),
