@@ -9,6 +9,7 @@ import ssl
 from pathlib import Path
 
 import pytest
+import typer
 from sqlalchemy.pool import QueuePool
 
 from worker.core import mapping_file
@@ -19,6 +20,7 @@ _connect, _upgrade = database.connect, upgrade.upgrade
 read_mapping = functools.lru_cache(maxsize=50)(mapping_file.load)
 trusted = functools.lru_cache(maxsize=5)(ssl.create_default_context)
 head = functools.cache(upgrade.head)
+command = functools.cache(typer.main.get_command)
 
 
 @functools.lru_cache(maxsize=8)
@@ -41,6 +43,7 @@ def take(patch: pytest.MonkeyPatch, template: Path) -> None:
             _copy(template, path)
         return head()
 
+    patch.setattr(typer.main, "get_command", command)
     patch.setattr(mapping_file, "load", read_mapping)
     patch.setattr(ssl, "create_default_context", trusted)
     patch.setattr(database, "connect", connect)
