@@ -1,0 +1,188 @@
+from __future__ import annotations
+
+import configparser
+import json
+import os
+import signal
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+import pytest
+import typer.main
+from ruamel.yaml import YAML
+
+from tests.celery.rig import Process, Rig, wait_for
+from worker import config
+from worker.cli import app as front_door
+
+ROOT = Path(__file__).parents[2]
+COMPOSE: dict[str, Any] = YAML(typ="safe").load(ROOT / "docker-compose.yml")["services"]
+OURS = {name: one for name, one in COMPOSE.items() if str(one["image"]).startswith("outbook:")}
+UNITS = sorted((ROOT / "deploy" / "systemd").glob("*.service"))
+MANIFESTS = sorted((ROOT / "deploy" / "kubernetes" / "base").glob("*.yaml"))
+RECORDS = 1000
+ELSEWHERE = {"OTEL_EXPORTER_OTLP_ENDPOINT"}
+"""What a library of ours reads."""
+
+
+def pods() -> Iterator[tuple[str, dict[str, Any]]]:
+    """Return every container of the Kubernetes manifests, by the name of its file."""
+    for path in MANIFESTS:
+        for one in YAML(typ="safe").load_all(path):
+            template = (one.get("spec") or {}).get("template") or {}
+            for container in (template.get("spec") or {}).get("containers", ()):
+                yield path.name, container
+
+
+def unit(path: Path) -> configparser.ConfigParser:
+    """Return a systemd unit."""
+    read = configparser.ConfigParser(strict=False, interpolation=None)
+    read.optionxform = str  # type: ignore[assignment,method-assign]
+    read.read(path, encoding="utf-8")
+    return read
+
+
+def commands() -> Iterator[tuple[str, list[str]]]:
+    """Return what every service, unit and pod runs, by its name."""
+    yield from ((f"compose {name}", one["command"]) for name, one in OURS.items())
+    yield from ((f"kubernetes {name}", one["args"]) for name, one in pods())
+    for path in UNITS:
+        program, *arguments = unit(path)["Service"]["ExecStart"].split()
+        assert program == "/opt/outbook/bin/outbook"
+        yield f"systemd {path.stem}", arguments
+
+
+@pytest.mark.parametrize("arguments", [told for _, told in commands()], ids=[name for name, _ in commands()])
+def test_what_is_run_is_a_command(arguments: list[str]) -> None:
+    """Each is a verb of `outbook` that takes these options."""
+    command: Any = typer.main.get_command(front_door.app)
+    left = list(arguments)
+    while hasattr(command, "commands"):
+        command = command.commands[left.pop(0)]
+    context = click.Context(command) if isinstance(command, click.Command) else command.context_class(command)
+    assert command.parse_args(context, left) == []
+
+
+def test_every_setting_is_one() -> None:
+    """No variable in compose, Kubernetes or their examples is misspelt."""
+    known = {*config.VARIABLES, *(f"{name}_FILE" for name in config.VARIABLES), *ELSEWHERE}
+    named = {name for one in OURS.values() for name in one.get("environment", {})}
+    named |= {one["name"] for _, pod in pods() for one in pod.get("env", ())}
+    for path in (ROOT / "deploy" / "kubernetes").rglob("*.env*"):
+        named |= {line.partition("=")[0] for line in path.read_text(encoding="utf-8").splitlines()}
+    assert len(named) > 20
+    assert named - known == set()
+
+
+def test_compose_runs_the_same_roles_simulated_and_live() -> None:
+    """The demo is the production topology: each live role has its simulated twin, and none lacks a restart or a limit."""
+    roles = {"migrate", "worker", "optout", "beat", "web"}
+    assert roles | {f"sim-{role}" for role in roles} | {"sim-outreach", "sim-workbooks"} == set(OURS)
+    for name, one in COMPOSE.items():
+        assert one["restart"] in {"unless-stopped", "on-failure"}, name
+        assert one["read_only"], name
+        assert one["cap_drop"] == ["ALL"], name
+        assert "limits" in one["deploy"]["resources"], name
+        assert int(one["stop_grace_period"].removesuffix("s")) >= 60, name
+        assert one["profiles"] in (["live"], ["sim"]), name
+
+
+def scraped(process: Process) -> dict[str, float]:
+    """Return the samples of a web's metrics page that have no labels, and how many samples each name has."""
+    url = next(line.split()[-1] for line in process.log.read_text().splitlines() if "listening on" in line)
+    with urllib.request.urlopen(f"{url}/metrics", timeout=10) as answer:  # loopback
+        lines = [line for line in answer.read().decode().splitlines() if not line.startswith("#")]
+    return {name: float(value) for name, _, value in (line.rpartition(" ") for line in lines)}
+
+
+@pytest.mark.processes
+@pytest.mark.timeout(300)
+def test_the_topology_of_compose_runs(rig: Rig, postgres_url: str) -> None:
+    """The simulated profile's own commands on real servers: a thousand records go through, each process dies once."""
+    broker = rig.environ["OUTBOOK_BROKER_URL"]
+    outreach, crm = (rig.start(*ported(f"sim-{name}")) for name in ("outreach", "workbooks"))
+    rig.wait_for(lambda: outreach.said("listening on") and crm.said("listening on"))
+    moved = {
+        "OUTBOOK_DATABASE_URL": postgres_url,
+        "OUTBOOK_BROKER_URL": broker,
+        "OUTBOOK_OUTREACH__BASE_URL": address(outreach),
+        "OUTBOOK_WORKBOOKS__BASE_URL": address(crm),
+        "OUTBOOK_POLL_SECONDS": "1",
+        "OUTBOOK_CONSOLE__HOST": "127.0.0.1",  # no test listens beyond loopback
+        "OUTBOOK_CONSOLE__PORT": "0",
+        "OUTBOOK_DATA_DIR": str(rig.directory / "data"),
+    }
+
+    def start(role: str) -> Process:
+        rig.environ = {name: str(value) for name, value in COMPOSE[f"sim-{role}"]["environment"].items()} | moved
+        return rig.start(*COMPOSE[f"sim-{role}"]["command"])
+
+    assert start("migrate").popen.wait(60) == 0
+    roles = {role: start(role) for role in ("worker", "optout", "beat", "web")}
+    for role in ("worker", "optout", "beat"):  # in the middle of the first load
+        wait_for(lambda: linked(crm) > 0, within_s=90, words=rig.words)
+        os.killpg(roles[role].pid, signal.SIGKILL)
+        roles[role].popen.wait(10)
+        roles[role] = start(role)
+    os.killpg(roles["web"].pid, signal.SIGKILL)
+    roles["web"].popen.wait(10)
+    roles["web"] = start("web")
+    rig.wait_for(lambda: roles["web"].said("listening on"))
+
+    wanted = in_sequence(outreach)
+    assert wanted > RECORDS // 4
+
+    def settled() -> bool:
+        told = scraped(roles["web"])
+        return told['outbook_changes{standing="due"}'] == 0 and linked(crm) >= wanted
+
+    def told_so_far() -> str:
+        changes = {name: count for name, count in scraped(roles["web"]).items() if name.startswith("outbook_changes")}
+        return f"{linked(crm)} of {wanted} people, {changes}\n{rig.words()}"
+
+    wait_for(settled, within_s=150, words=told_so_far)
+    references = bearers(crm)
+    assert len(references) == len(set(references))
+    told = scraped(roles["web"])
+    assert told["outbook_store_reachable"] == 1
+    assert {role: process.popen.poll() for role, process in roles.items()} == dict.fromkeys(roles)
+    for process in roles.values():
+        assert process.stop() < 75
+
+
+def ported(service: str) -> list[str]:
+    """Return a simulator's command on a free port, with as many records as the test wants."""
+    arguments = list(COMPOSE[service]["command"])
+    arguments[arguments.index("--port") + 1] = "0"
+    arguments[arguments.index("--records") + 1] = str(RECORDS)
+    return arguments
+
+
+def address(process: Process) -> str:
+    """Return where a process says that it listens."""
+    return next(line.split()[-1] for line in process.log.read_text().splitlines() if "listening on" in line)
+
+
+def bearers(crm: Process) -> list[str]:
+    """Return the Outreach id of every living person that has one, from the simulator's own state."""
+    with urllib.request.urlopen(f"{address(crm)}/_sim/state", timeout=30) as answer:  # loopback
+        people = json.load(answer)["people"]
+    rows = people.values() if isinstance(people, dict) else people
+    found = [one.get("cf_person_outreach_id") for one in rows if not one.get("is_deleted")]
+    return [str(one) for one in found if one]
+
+
+def in_sequence(outreach: Process) -> int:
+    """Return how many prospects with an address are in a sequence: those who must be in the CRM, besides whom it knew already."""
+    with urllib.request.urlopen(f"{address(outreach)}/_sim/state", timeout=30) as answer:  # loopback
+        state = json.load(answer)
+    enrolled = {str(one["relations"]["prospect"]) for one in state["sequenceState"].values()}
+    return sum(bool(state["prospect"][one]["attributes"]["emails"]) for one in enrolled)
+
+
+def linked(crm: Process) -> int:
+    """Return how many people bear an Outreach id."""
+    return len(bearers(crm))
