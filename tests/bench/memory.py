@@ -12,7 +12,7 @@ from tests.bench.site import ROOT, site
 
 RECORDS = 100_000
 TIMES = 4
-A_PERSON = 2.45
+A_PERSON = 2.92
 """Records in the mirror for each seeded person: prospects, states, tasks and people."""
 
 
