@@ -176,7 +176,7 @@ def bearers(crm: Process) -> list[str]:
 
 
 def in_sequence(outreach: Process) -> int:
-    """Return how many prospects with an address are in a sequence: those who must be in the CRM, besides whom it knew already."""
+    """Return how many prospects with an address are in a sequence: they must be in the CRM, as well as whom it knew."""
     with urllib.request.urlopen(f"{address(outreach)}/_sim/state", timeout=30) as answer:  # loopback
         state = json.load(answer)
     enrolled = {str(one["relations"]["prospect"]) for one in state["sequenceState"].values()}
