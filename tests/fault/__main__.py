@@ -51,10 +51,11 @@ def main() -> int:
                 _say(f"   {scenario.name} VIOLATED {words}")
             held = "held" if not verdict.violated else "VIOLATED"
             _say(f"{scenario.name:<5} {held}, recovered after {verdict.seconds:.0f} s: {scenario.words}")
+            if asked.markdown:
+                about = f"seed {seed}, {asked.records} records a scenario, store {asked.store}"
+                about += f", {time.monotonic() - began:.0f} s in all"
+                asked.markdown.write_text(_page(lines, chosen[: len(lines)], about), encoding="utf-8")
     _say("", *_table(lines), "", f"not built: {' '.join(NOT_BUILT)}", out=sys.stdout)
-    if asked.markdown:
-        about = f"seed {seed}, {asked.records} records a scenario, store {asked.store}, {time.monotonic() - began:.0f} s in all"
-        asked.markdown.write_text(_page(lines, chosen, about), encoding="utf-8")
     if any(line[-1] != "held" for line in lines):
         _say(f"violated; it repeats with --seed {seed}")
         return 1
@@ -70,7 +71,7 @@ def _asked() -> argparse.Namespace:
     parser.add_argument("--seed", type=int, help="repeat a run; drawn and printed if not given")
     parser.add_argument("--records", type=int, default=300, help="how many people have a part in each (300)")
     parser.add_argument("--store", choices=("sqlite", "postgres"), default="sqlite", help="what the store is (sqlite)")
-    parser.add_argument("--markdown", type=Path, help="write the table into a file")
+    parser.add_argument("--markdown", type=Path, help="write the table into a file, anew after each scenario")
     asked = parser.parse_args()
     if asked.records < 1:
         parser.error("--records must be at least 1")
