@@ -21,7 +21,9 @@ MIRROR: sa.Table = MirrorRow.__table__  # type: ignore[attr-defined]
 ADDRESS: sa.Table = AddressRow.__table__  # type: ignore[attr-defined]
 REFERENCE: sa.Table = ReferenceRow.__table__  # type: ignore[attr-defined]
 
-_COLUMNS = "fields relations fingerprint updated_at seen_at version deleted prospect_id sequence_id step_id state_id".split()
+_COLUMNS = (
+    "fields relations fingerprint updated_at seen_at version deleted prospect_id sequence_id step_id state_id".split()
+)
 _RELATED = {
     "prospect": "prospect_id",
     "sequence": "sequence_id",
