@@ -34,7 +34,7 @@ COLUMNS = (*IDS, *TIMES, *TEXTS)
 
 MEMORY_MB = (24, 40, 128, 512)
 """What reading the files in may use. Large row groups need more than most."""
-LATER_MB = (20, 128, 512)
+LATER_MB = (14, 40, 128, 512)
 """What handing them out may use."""
 SLICE = 20_000
 """About how many rows are looked at together when the latest one of each id is picked."""
@@ -191,7 +191,7 @@ class Share:
 
     def _first_rows(self, which: list[Any]) -> list[Any]:
         """Begin to hand out a slice; a slice that takes more memory than most may use more."""
-        for memory_mb in LATER_MB:
+        for memory_mb in LATER_MB[1:]:
             try:
                 return list(self._db.execute(_IN_ORDER, which).fetchmany(PAGE))
             except duckdb.OutOfMemoryException:
@@ -271,7 +271,7 @@ def _csv(name: str, header: str, *, packed: bool) -> str:
     return (
         f"read_csv('{name}', header = true, auto_detect = false, columns = {{{columns}}}, delim = '{delimiter}', "
         f"compression = '{'gzip' if packed else 'none'}', quote = '\"', escape = '\"', "
-        "nullstr = ['', '\\N', 'NULL'], buffer_size = 4194304)"
+        "nullstr = ['', '\\N', 'NULL'], buffer_size = 2097152)"
     )
 
 
