@@ -32,7 +32,7 @@ TEXTS = ("BENTO", "O_ID", "STATE", "DML_TYPE", "IS_DELETED_IN_APP")
 COLUMNS = (*IDS, *TIMES, *TEXTS)
 """What is read; the other columns of the table may be there or not."""
 
-MEMORY_MB = (24, 40, 128, 512)
+MEMORY_MB = (30, 60, 128, 512)
 """What reading the files in may use. Large row groups need more than most."""
 LATER_MB = (14, 40, 128, 512)
 """What handing them out may use."""
@@ -228,7 +228,7 @@ def _scratch(path: Path, memory_mb: int) -> Any:  # noqa: ANN401 - the driver's 
     db = duckdb.connect(str(path))
     for name, value in (
         ("memory_limit", f"'{memory_mb}MB'"),
-        ("threads", "1" if memory_mb == MEMORY_MB[0] else "2"),
+        ("threads", "1" if memory_mb < MEMORY_MB[2] else "2"),
         ("temp_directory", f"'{_quoted(path.parent / 'spill')}'"),
         ("preserve_insertion_order", "false"),
         ("TimeZone", "'UTC'"),
