@@ -1,7 +1,7 @@
 """Celery put together: queues, beat table, settings. The broker is a doorbell; every task is safe to run twice or never.
 
-The settings are those measured in the facts (delivery, A.3): late acknowledgement, prefetch of one, no results, no retries and
-no etas of Celery's own, for waiting is ``next_at`` in the database.
+The settings are those measured in the facts (delivery, A.3): prefetch of one, no results, no retries and no etas of Celery's
+own, for waiting is ``next_at`` in the database. Messages are acknowledged before the work, other than there (deploy/adr/0013).
 """
 
 from __future__ import annotations
@@ -63,8 +63,7 @@ app.conf.update(
     accept_content=["json"],
     task_ignore_result=True,
     result_backend=None,
-    task_acks_late=True,
-    task_reject_on_worker_lost=True,
+    task_acks_late=False,  # nothing is left to be acknowledged while the broker is away; see the ADR
     worker_prefetch_multiplier=1,
     task_time_limit=60,
     task_soft_time_limit=50,
