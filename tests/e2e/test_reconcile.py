@@ -37,6 +37,7 @@ def test_two_sides_in_step_agree(stage: Stage) -> None:
     assert (told["differences"], told["found"], told["missed"]) == (0, {}, {})
     assert told["read"] == {"people": 3, "prospects": 3, "sequenceStates": 3}
     assert (stage.crm_writes(), stage.outreach_writes()) == ([], [])
+    assert "100 % of the pairs compared, 0 differences" in stage.outbook("status").out
     stage.settled()
 
 

@@ -190,6 +190,8 @@ def _nets(nets: Nets) -> Iterator[str]:
         yield "webhooks: none has come in"
     for one in nets.rounds:
         ended = f"last round ended {local(one.ended_at)}" if one.ended_at else "no round has ended yet"
-        yield f"{one.name}: {ended}, next {local(one.next_at)}"
+        covered = f"; {one.last['coverage']:g} % of the pairs compared" if "coverage" in one.last else ""
+        differing = f", {one.last['differences']} differences" if "differences" in one.last else ""
+        yield f"{one.name}: {ended}, next {local(one.next_at)}{covered}{differing}"
     channels = ", ".join(f"{name} {count}" for name, count in sorted(nets.seen.items())) or "nothing yet"
     yield f"first seen within a week by: {channels}; caught only by the sweep: {nets.caught_only_by_sweep}"

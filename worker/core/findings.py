@@ -10,6 +10,8 @@ from worker.core.plan import Action
 from worker.core.transforms import Absent
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping as Dict
+
     from worker.core.plan import Decision, PersonPlan, PersonView
 
 
@@ -65,6 +67,16 @@ class Finding:
             "why": self.why,
             "fields": told,
         }
+
+
+def covered(compared: int, pairs: int) -> float:
+    """Return how many per cent of the pairs were read on both sides and compared; all of none is all."""
+    return min(100.0, round(100 * compared / pairs, 2)) if pairs else 100.0
+
+
+def disagreements(found: Dict[str, int]) -> int:
+    """Return how many of the findings, by kind, say that the two sides disagree."""
+    return sum(count for sort, count in found.items() if sort not in HARMLESS)
 
 
 def of_plan(view: PersonView, told: PersonPlan) -> Finding | None:

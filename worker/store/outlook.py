@@ -155,9 +155,13 @@ def renewed_at(db: sa.Connection, system: System) -> datetime | None:
 
 
 def rounds(db: sa.Connection) -> list[Round]:
-    """Return the sweep and the reconciliation, as far as they have come."""
+    """Return the sweep and the reconciliation, as far as they have come; of what they counted the numbers, not the lists."""
     rows = db.execute(sa.select(ROUND).order_by(ROUND.c.name))
-    return [Round(row.name, row.began_at, row.ended_at, row.next_at, msgspec.json.decode(row.last)) for row in rows]
+    return [Round(row.name, row.began_at, row.ended_at, row.next_at, _numbers(row.last)) for row in rows]
+
+
+def _numbers(last: str) -> dict[str, Any]:
+    return {name: value for name, value in msgspec.json.decode(last).items() if not isinstance(value, list)}
 
 
 def webhooks(db: sa.Connection) -> Webhooks:

@@ -161,7 +161,9 @@ def _take(on: Applier, this: Round) -> Sliced:
         told = _counted(this.told, one)
         now, began = on.now(), this.began_at or on.now()
         if one.last and one.half == ALONE:
-            told["pairs"] = links.count(db, Kind.PROSPECT)
+            all_pairs = links.count(db, Kind.PROSPECT)
+            told |= {"pairs": all_pairs, "coverage": findings.covered(told["compared"], all_pairs)}
+            told["differences"] = findings.disagreements(told["found"])
             mine = rounds.finish(db, replace(this, told=told), now, next_at=max(now, began + TURN))
         else:
             done = min(1.0, told["done"] / told["slices"])

@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from worker.core.findings import HARMLESS, MENDED, Sort
+from worker.core.findings import MENDED, Sort, covered, disagreements
 from worker.core.records import Kind, Ref
 from worker.store import links, outbox
 from worker.sync import receipts, reconcile
@@ -36,9 +36,7 @@ class Compared:
     @property
     def coverage(self) -> float:
         """Return how many per cent of the pairs were read on both sides and compared."""
-        if not self.pairs:
-            return 100.0 if self.complete else 0.0
-        return min(100.0, round(100 * int(self.told.get("compared", 0)) / self.pairs, 2))
+        return covered(self.told.get("compared", 0), self.pairs) if self.pairs or self.complete else 0.0
 
     @property
     def found(self) -> dict[str, int]:
@@ -48,7 +46,7 @@ class Compared:
     @property
     def differences(self) -> int:
         """Return how many times the two sides disagree."""
-        return sum(count for sort, count in self.found.items() if sort not in HARMLESS)
+        return disagreements(self.found)
 
     @property
     def differing(self) -> tuple[int, ...]:
