@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from tests.sync.conftest import MakeScene
-from tests.sync.scene import LEASE_S, Killed, Life, Scene, fault
+from tests.sync.scene import LEASE_S, Call, Killed, Life, Scene, fault, form
+from worker.core.records import System
 
 LAG = {"search_lag": 30.0}
 DELETED_TASK = 31
@@ -120,3 +121,43 @@ def test_a_cancelled_task_is_made_once_too(make_scene: MakeScene, kind: str, wai
         (living,) = [task["id"] for task in scene.tasks() if not task["is_deleted"]]
         scene.edit_crm(op="delete", type="task", id=living)
         scene.later(60)
+
+
+def test_made_one_by_one_where_one_spoils_the_others(make_scene: MakeScene) -> None:
+    """A CRM that undoes a batch for one bad record and does not say which: after one wait everybody is made, in one pass."""
+    scene = make_scene(crm_options={"failure_shape": "failures"})
+    for n in range(1, 13):
+        scene.prospect(n, 1, title="x" * 300 if n == 7 else "Buyer")
+    sent: list[int] = []
+
+    def together(call: Call) -> None:
+        if call.writes and call.system is System.CRM:
+            sent.append(len([name for name, _ in form(call) if name == "id[]"]))
+            if sent[-1] > 1:
+                scene.crm.faults.arm([fault("html200", op="write")])
+
+    scene.wire.before.append(together)
+    report = scene.sync(wait_s=60)
+    assert sorted(scene.creates()) == sorted(f"person {n}" for n in range(1, 13))
+    assert (report.counts.dead, report.counts.deferred) == (1, 0)
+    assert sent[0] == 12
+    assert set(sent[1:]) == {1}
+    assert sum(scene.slept) < 45
+
+
+def test_making_one_by_one_gives_the_rest_back_in_time(make_scene: MakeScene) -> None:
+    """Each takes a while: after five seconds of it the rest is left for the next claim, which need not wait again."""
+    scene = make_scene()
+    for n in range(1, 7):
+        scene.prospect(n, 1)
+    break_write(scene, "drop")
+    slow = 2.0
+
+    def take_time(call: Call) -> None:
+        if call.writes and call.system is System.CRM and len(scene.slept) > 3:
+            scene.later(slow)
+
+    scene.wire.before.append(take_time)
+    assert scene.sync(wait_s=60).converged
+    assert sorted(scene.creates()) == [f"person {n}" for n in range(1, 7)]
+    assert sum(scene.slept) < 60

@@ -214,13 +214,9 @@ def _desk(on: Applier, lacking: frozenset[str]) -> Desk:
 
 
 def _write_crm(on: Applier, cases: Sequence[Case], batch: Batch, desk: Desk) -> None:
-    jobs = [job for case in cases if case.plan.writes_crm and (job := _job(case, on.mapping)) is not None]
+    jobs = [(case, job) for case in cases if case.plan.writes_crm and (job := _job(case, on.mapping)) is not None]
     strays = _opt_outs_of_candidates(on, cases, batch)
-    try:
-        told = deliver.carry_out(jobs, desk)
-    except errors.OutbookError:
-        doubts.nothing_sent(on, cases)
-        raise
+    told = doubts.carry_out(on, jobs, desk)
     for case in cases:
         case.receipt = told.get(case.view.prospect_id)
     for start in range(0, len(strays), outbox.BATCH):

@@ -5,11 +5,13 @@ Lists of a CRM may lag behind its writes. What may be there is waited for (``cor
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Protocol
 
-from worker.core import intents
+from worker.core import errors, intents
 from worker.store import outbox
 from worker.sync import deliver
+from worker.sync.deliver import Receipt
 
 if TYPE_CHECKING:
     from collections.abc import Mapping as Dict
@@ -20,7 +22,10 @@ if TYPE_CHECKING:
 
     from worker.store.outbox import Change
     from worker.sync.case import Applier
-    from worker.sync.deliver import Receipt
+    from worker.sync.deliver import Desk, Job
+
+ONE_BY_ONE = timedelta(seconds=5)
+"""How long a claim makes records one by one: by this much the last is made later than its intent says."""
 
 
 class Intended(Protocol):
@@ -37,10 +42,37 @@ def waiting(change: Change, action: str, now: datetime) -> Receipt | None:
     return None if wait_s is None else deliver.in_doubt(change.ref.id, wait_s=wait_s)
 
 
-def nothing_sent(on: Applier, cases: Sequence[Intended]) -> None:
-    """Note that no record was made for any of them: the next try need not wait for one to be seen."""
-    with on.store.write() as db:
-        outbox.intend(db, [(case.change, intents.sure(case.intent)) for case in cases], on.now())
+def carry_out(on: Applier, jobs: Sequence[tuple[Intended, Job]], desk: Desk) -> dict[int, Receipt]:
+    """Carry jobs out and return a receipt for each; raise only if nothing at all was sent.
+
+    What was waited for in vain goes one by one: it may have been one bad record among them for which a CRM without separate
+    transactions made none, and such a CRM need not say which.
+    """
+    waited = {job.key: case for case, job in jobs if not job.write.id and intents.UNCONFIRMED in case.change.intent}
+    plain = [job for _, job in jobs if job.key not in waited]
+    try:
+        told = deliver.carry_out(plain, desk)
+    except errors.OutbookError:
+        _note(on, [(case, intents.sure(case.intent)) for case, _ in jobs])
+        raise
+    until, left = on.now() + ONE_BY_ONE, []
+    for job in (job for _, job in jobs if job.key in waited):
+        if on.now() >= until:
+            told[job.key] = deliver.in_doubt(job.key, wait_s=0)
+            left.append((waited[job.key], waited[job.key].change.intent))
+            continue
+        try:
+            told |= deliver.carry_out([job], desk)
+        except errors.OutbookError as error:
+            told[job.key] = Receipt(job.key, trouble=error)
+    _note(on, left)
+    return told
+
+
+def _note(on: Applier, told: Sequence[tuple[Intended, Dict[str, Any]]]) -> None:
+    if told:
+        with on.store.write() as db:
+            outbox.intend(db, [(case.change, intent) for case, intent in told], on.now())
 
 
 def dispel(db: sa.Connection, cases: Sequence[Intended], now: datetime) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, NamedTuple
 
-from worker.core import errors, intents, tasks
+from worker.core import intents, tasks
 from worker.core.mapping import OnCrmDelete, SkipSignal
 from worker.core.records import Kind, Link, Ref, Shadow, Snapshot, System
 from worker.core.states import Label
@@ -322,14 +322,7 @@ def _find_written(on: Applier, cases: Sequence[_Case]) -> None:
 
 
 def _write(on: Applier, cases: Sequence[_Case]) -> None:
-    jobs = [
-        Job(
-            case.change.ref.id,
-            Write(case.crm_id, case.version, case.fields, None if case.crm_id else str(case.change.ref.id)),
-        )
-        for case in cases
-        if case.receipt is None
-    ]
+    jobs = [(case, _job(case)) for case in cases if case.receipt is None]
     if not jobs:
         return
     desk = Desk(
@@ -339,13 +332,14 @@ def _write(on: Applier, cases: Sequence[_Case]) -> None:
         columns=streams.columns(Kind.CRM_TASK, on.mapping),
         lacks=apply.Lacks(on),
     )
-    try:
-        told = deliver.carry_out(jobs, desk)
-    except errors.OutbookError:
-        doubts.nothing_sent(on, [case for case in cases if case.receipt is None])
-        raise
+    told = doubts.carry_out(on, jobs, desk)
     for case in cases:
         case.receipt = told.get(case.change.ref.id, case.receipt)
+
+
+def _job(case: _Case) -> Job:
+    number = case.change.ref.id
+    return Job(number, Write(case.crm_id, case.version, case.fields, None if case.crm_id else str(number)))
 
 
 def _receive(db: sa.Connection, on: Applier, cases: Sequence[_Case], tally: Tally) -> None:
