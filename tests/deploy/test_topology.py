@@ -79,7 +79,7 @@ def test_every_setting_is_one() -> None:
 
 def test_compose_runs_the_same_roles_simulated_and_live() -> None:
     """The demo is the production topology: each live role has its simulated twin, and none lacks a restart or a limit."""
-    roles = {"migrate", "worker", "optout", "beat", "web"}
+    roles = {"migrate", "worker", "poll", "optout", "beat", "web"}
     assert roles | {f"sim-{role}" for role in roles} | {"sim-outreach", "sim-workbooks"} == set(OURS)
     for name, one in COMPOSE.items():
         assert one["restart"] in {"unless-stopped", "on-failure"}, name
@@ -121,8 +121,8 @@ def test_the_topology_of_compose_runs(rig: Rig, postgres_url: str) -> None:
         return rig.start(*COMPOSE[f"sim-{role}"]["command"])
 
     assert start("migrate").popen.wait(60) == 0
-    roles = {role: start(role) for role in ("worker", "optout", "beat", "web")}
-    for role in ("worker", "optout", "beat"):  # in the middle of the first load
+    roles = {role: start(role) for role in ("worker", "poll", "optout", "beat", "web")}
+    for role in ("worker", "poll", "optout", "beat"):  # in the middle of the first load
         wait_for(lambda: linked(crm) > 0, within_s=90, words=rig.words)
         os.killpg(roles[role].pid, signal.SIGKILL)
         roles[role].popen.wait(10)
