@@ -37,12 +37,12 @@ from worker.cli import (
     web,
     webhooks,
 )
+from worker.cli.exits import INVALID, UNEXPECTED
 from worker.core import errors, mapping_file
 
 if TYPE_CHECKING:
     from types import FrameType
 
-UNEXPECTED, INVALID = 1, 4
 
 app = typer.Typer(
     name="outbook",

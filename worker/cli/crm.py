@@ -14,12 +14,12 @@ import typer
 
 from worker import bootstrap, config
 from worker.bootstrap import Runtime
+from worker.cli.exits import CHANGES, INVALID, UNFINISHED
 from worker.core.records import System
 from worker.remote.workbooks import Workbooks
 from worker.sync import crm_setup, fields, tenants
 from worker.sync.crm_setup import Step, Trouble
 
-INVALID, CHANGES, UNFINISHED = 4, 2, 3
 KEY = "OUTBOOK_WORKBOOKS__SETUP_API_KEY"
 
 app = typer.Typer(help="Prepare Workbooks for what the mapping needs.", no_args_is_help=True)

@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.table import Table
 
 from worker import bootstrap, config
+from worker.cli.exits import INVALID
 from worker.cli.show import paper
 from worker.core.records import System
 from worker.store import copy as moving
@@ -21,7 +22,6 @@ from worker.store import database
 from worker.store import upgrade as migrations
 from worker.sync import tenants
 
-INVALID = 4
 STEP = 10_000
 """Rows between two words about how far it is."""
 NAMES = {System.OUTREACH: "outreach", System.CRM: "workbooks"}

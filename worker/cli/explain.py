@@ -15,6 +15,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from worker import bootstrap, config
+from worker.cli.exits import UNFINISHED
 from worker.cli.selection import selecting
 from worker.cli.show import local, paper
 from worker.core import explanation as told
@@ -23,7 +24,6 @@ from worker.core.records import Value
 from worker.store.selection import Chosen, Selection, resolve
 from worker.sync import explain as explaining
 
-UNFINISHED = 3
 LIMIT = 20
 PAST = 10
 BLANK = "(blank)"

@@ -15,6 +15,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from worker import bootstrap, config
+from worker.cli.exits import INVALID, UNFINISHED
 from worker.cli.selection import selecting
 from worker.config import Settings
 from worker.core import letters
@@ -28,7 +29,6 @@ from worker.sync import failures
 from worker.sync.failures import Cause
 
 app = typer.Typer(help="What failed and is not tried again by itself.", no_args_is_help=True)
-INVALID, UNFINISHED = 4, 3
 MANY = 20
 EXAMPLES = 3
 LISTED = 1000

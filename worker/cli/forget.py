@@ -11,13 +11,13 @@ from pathlib import Path
 import typer
 
 from worker import bootstrap, config
+from worker.cli.exits import INVALID, UNFINISHED
 from worker.core import transforms
 from worker.store import forgotten
 from worker.store.forgotten import Circle
 from worker.sync import forget as forgetting
 from worker.sync.forget import Receipt, Seen
 
-INVALID, UNFINISHED = 4, 3
 MANY = 20
 
 

@@ -16,6 +16,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from worker import bootstrap, config
+from worker.cli.exits import INVALID
 from worker.cli.selection import selecting
 from worker.config import Settings
 from worker.store.database import Store
@@ -23,7 +24,6 @@ from worker.store.selection import Selection, resolve
 from worker.sync import fields, held
 
 app = typer.Typer(help="What waits for a person to decide.", no_args_is_help=True)
-INVALID, UNFINISHED = 4, 3
 MANY = 20
 KINDS = ("brake", "unreadable", "ambiguous", "ask", "conflict", "breaker", fields.FIELD, fields.LABEL)
 

@@ -11,9 +11,8 @@ from pathlib import Path
 import typer
 
 from worker import bootstrap, config
+from worker.cli.exits import INVALID
 from worker.sync import linking
-
-INVALID = 4
 
 
 def link(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import sys
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -15,6 +14,7 @@ import typer
 from rich.table import Table
 
 from worker import bootstrap, config
+from worker.cli.exits import INVALID, UNFINISHED, noted
 from worker.cli.show import Progress, paper
 from worker.cli.stopper import Stopper
 from worker.core import errors
@@ -25,7 +25,6 @@ from worker.sync.backfill import Fetched, Loaded, Need
 from worker.sync.poll import Polled
 from worker.sync.run import Interrupted
 
-INVALID, UNFINISHED = 4, 3
 LANE = "backfill"
 
 
@@ -143,28 +142,13 @@ def _fetch(runtime: bootstrap.Runtime, report: Report, watch: _Watch) -> None:
         least = "at least " if need.whole else ""
         words = f"{len(need.ids)} {need.kind.value} are not known here: {least}{need.calls} calls"
         sys.stderr.write(f"outbook: {words}\n")
-    with bootstrap.lane(LANE), _noted(runtime, report):
+    with bootstrap.lane(LANE), noted(runtime, report):
         for need in report.needs:
 
             def on_page(records: int, kind: Kind = need.kind) -> None:
                 watch.read(kind, records)
 
             report.fetched.append(sync_backfill.fetch(runtime.applier(), need, on_page=on_page))
-
-
-@contextlib.contextmanager
-def _noted(runtime: bootstrap.Runtime, report: Report) -> Iterator[None]:
-    """Write a vendor's trouble into the report: what was loaded is loaded, and the same command goes on."""
-    try:
-        yield
-    except errors.Halt as halt:
-        report.troubles.append(halt.words)
-        report.code = bootstrap.exit_code(halt)
-    except errors.OutbookError as error:
-        report.troubles.append(error.words)
-        report.code = UNFINISHED
-    finally:
-        runtime.flush()
 
 
 def _complete(runtime: bootstrap.Runtime, report: Report) -> None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from worker import bootstrap, config
+from worker.cli.exits import INVALID
 from worker.core import mapping_diff, mapping_file, mapping_schema, mapping_tests, yaml_tree
 from worker.core.mapping import Computed
 from worker.core.records import Kind
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
     from worker.core.mapping_tests import Failure
 
 app = typer.Typer(help="The mapping: how the two sides' fields agree.", no_args_is_help=True)
-INVALID = 4
 IN_FORCE = "in-force"
 JSON = typer.Option(False, "--json", help="Print the result as one JSON document.")
 

@@ -11,11 +11,11 @@ from pathlib import Path
 import typer
 
 from worker import bootstrap, config
+from worker.cli.exits import INVALID, UNFINISHED
 from worker.core import transforms
 from worker.sync import opt_in as opting_in
 from worker.sync.case import Pilot
 
-INVALID, UNFINISHED = 4, 3
 MANY = 20
 
 

@@ -18,10 +18,10 @@ from rich.markup import escape
 from rich.table import Table
 
 from worker import bootstrap, config
+from worker.cli.exits import CHANGES, UNFINISHED
 from worker.cli.selection import selecting
 from worker.cli.show import Progress
 from worker.cli.stopper import Stopper
-from worker.cli.sync import CHANGES, UNFINISHED
 from worker.core import masks
 from worker.core.effects import CRM, OUTREACH, TASKS, Effect
 from worker.core.records import Kind

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import sys
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,15 +13,14 @@ import typer
 from rich.table import Table
 
 from worker import bootstrap, config
+from worker.cli.exits import CHANGES, UNFINISHED, noted
 from worker.cli.show import Progress, paper
 from worker.cli.stopper import Stopper
 from worker.cli.sync import exit_code
-from worker.core import errors
 from worker.store.selection import Selection
 from worker.sync import reconcile as comparison
 from worker.sync import repair, run
 
-CHANGES, UNFINISHED = 2, 3
 SHOWN = 20
 
 
@@ -53,7 +50,7 @@ def reconcile(
     told = _Told()
     with bootstrap.runtime(settings) as runtime, Progress() as progress, Stopper() as stopper:
         on = runtime.applier()
-        with bootstrap.lane(comparison.LANE), _noted(runtime, told):
+        with bootstrap.lane(comparison.LANE), noted(runtime, told):
             (comparison.go_on if limit or budget else comparison.begin_anew)(on)
             _walk(runtime, progress, stopper, limit=limit, budget=budget)
         compared = repair.compared(runtime.store)
@@ -79,21 +76,6 @@ def _walk(
         spent = runtime.calls()["outreach"]
         if stopper.wanted() or slices == limit or (budget is not None and spent >= budget):
             return
-
-
-@contextlib.contextmanager
-def _noted(runtime: bootstrap.Runtime, told: _Told) -> Iterator[None]:
-    """Write a vendor's trouble down: what was compared stays compared."""
-    try:
-        yield
-    except errors.Halt as halt:
-        told.troubles.append(halt.words)
-        told.code = bootstrap.exit_code(halt)
-    except errors.OutbookError as error:
-        told.troubles.append(error.words)
-        told.code = UNFINISHED
-    finally:
-        runtime.flush()
 
 
 def _repair(runtime: bootstrap.Runtime, compared: repair.Compared, stopper: Stopper, told: _Told) -> None:

@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from worker import bootstrap, config
+from worker.cli.exits import CHANGES, UNFINISHED
 from worker.cli.selection import selecting
 from worker.cli.stopper import Stopper
 from worker.store import backlog, seal
@@ -23,7 +24,6 @@ from worker.store.links import Names
 from worker.store.selection import Selection
 from worker.sync import resync as again
 
-CHANGES, UNFINISHED = 2, 3
 SHOWN = 20
 LOOK_S = 0.5
 IDLE_S = 15.0

@@ -11,6 +11,7 @@ from pathlib import Path
 import typer
 
 from worker import bootstrap, config
+from worker.cli.exits import CHANGES, UNFINISHED
 from worker.cli.selection import selecting
 from worker.cli.show import Progress, say_report
 from worker.cli.stopper import Stopper
@@ -18,7 +19,6 @@ from worker.store.selection import Selection
 from worker.sync import run
 from worker.sync.case import Permit
 
-CHANGES, UNFINISHED = 2, 3
 SHOWN = 20
 
 

@@ -15,11 +15,11 @@ from rich.markup import escape
 from rich.table import Table
 
 from worker import bootstrap, config
+from worker.cli.exits import UNFINISHED
 from worker.sync import subscriptions
 from worker.sync.subscriptions import Standing
 
 app = typer.Typer(help="Let Outreach tell what happens, instead of being asked.", no_args_is_help=True)
-UNFINISHED = 3
 PATH = "/webhooks/outreach"
 LONGEST = 1024
 _AsJson = Annotated[bool, typer.Option("--json", help="Print the outcome as one JSON document.")]
