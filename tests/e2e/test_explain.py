@@ -1,10 +1,6 @@
 from __future__ import annotations
 
-import time
-from collections.abc import Iterator
 from typing import Any
-
-import pytest
 
 from tests.e2e import worlds
 from tests.e2e.rig import Stage
@@ -114,16 +110,6 @@ def _decided(person: dict[str, Any]) -> tuple[str, str]:
 def _field(person: dict[str, Any], name: str) -> dict[str, Any]:
     (found,) = [one for one in person["fields"] if one["field"] == name]
     return dict(found)
-
-
-@pytest.fixture
-def utc(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Whoever reads lives by UTC."""
-    with monkeypatch.context() as patch:
-        patch.setenv("TZ", "UTC")
-        time.tzset()
-        yield
-    time.tzset()
 
 
 def test_everybody_is_found_by_every_name(stage: Stage) -> None:

@@ -2,11 +2,8 @@ from __future__ import annotations
 
 import io
 import json
-import time
-from collections.abc import Iterator
 from datetime import UTC, date, datetime
 
-import pytest
 from rich.console import Console
 
 from tests.e2e.rig import Stage
@@ -17,16 +14,6 @@ from worker.core.outlook import Outlook
 
 NOON = datetime(2026, 11, 20, 12, 0, 0, tzinfo=UTC)
 EARLIER = datetime(2026, 11, 20, 11, 59, 48, tzinfo=UTC)
-
-
-@pytest.fixture
-def utc(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Whoever reads lives by UTC."""
-    with monkeypatch.context() as patch:
-        patch.setenv("TZ", "UTC")
-        time.tzset()
-        yield
-    time.tzset()
 
 
 def _outlook() -> Outlook:

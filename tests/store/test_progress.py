@@ -5,8 +5,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from worker.core.records import Kind
-from worker.store import cursors, outbox, progress, webhooks
-from worker.store.database import Store, upsert
+from worker.store import cursors, outbox, pauses, progress, webhooks
+from worker.store.database import Store
 from worker.store.outbox import Lane
 from worker.store.webhooks import Arrival
 
@@ -63,7 +63,7 @@ def test_a_paused_store_expects_nothing_of_its_changes(store: Store) -> None:
     primed(store)
     opened(store)
     with store.write() as db:
-        upsert(db, progress.PAUSE, [{"scope": "all", "since": NOON, "words": ""}], key=("scope",), update=())
+        pauses.pause(db, "all", "", NOON)
     assert troubles(store) == []
     with store.write() as db:
         webhooks.keep(db, [Arrival("a", b"", NOON)])

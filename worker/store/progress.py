@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 
-from worker.store import cursors, meta
+from worker.store import cursors, meta, pauses
 from worker.store.outbox import CHANGE, Lane, Standing
-from worker.store.tables import PauseRow
 from worker.store.webhooks import WEBHOOK
 
 if TYPE_CHECKING:
@@ -18,8 +17,6 @@ if TYPE_CHECKING:
 
 PATIENCE = timedelta(seconds=120)
 """Longer than a task may run. Workers look every few seconds."""
-
-PAUSE: sa.Table = PauseRow.__table__  # type: ignore[attr-defined]
 
 
 def troubles(db: sa.Connection, now: datetime) -> list[str]:
@@ -33,7 +30,7 @@ def troubles(db: sa.Connection, now: datetime) -> list[str]:
 
 def _due(db: sa.Connection, now: datetime) -> Iterator[tuple[str, datetime]]:
     stale = now - PATIENCE
-    if db.scalar(sa.select(PAUSE.c.scope).where(PAUSE.c.scope == "all")) is None:
+    if all(one.scope != pauses.ALL for one in pauses.standing(db)):
         free = sa.or_(CHANGE.c.lease_until.is_(None), CHANGE.c.lease_until < now)
         oldest = sa.select(sa.func.min(CHANGE.c.next_at)).where(CHANGE.c.state == Standing.DUE, free)
         if cursors.unprimed(db):  # until then nothing but opt-outs is taken up, however much is due
