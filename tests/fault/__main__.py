@@ -39,7 +39,7 @@ def main() -> int:
     asked = _asked()
     seed = asked.seed if asked.seed is not None else secrets.randbelow(1_000_000)
     chosen = [BY_NAME[name] for name in asked.scenario] if asked.scenario else SCENARIOS
-    chosen = [one for one in chosen if asked.store == "sqlite" or not one.sqlite_only]
+    chosen = [one for one in chosen if asked.store in one.stores]
     _say(f"seed {seed}, {asked.records} records, store {asked.store}, {len(chosen)} of {len(SCENARIOS)} scenarios")
     signal.signal(signal.SIGTERM, _ended)
     began, lines, stand = time.monotonic(), [], _Stand(seed, asked.records)
@@ -90,24 +90,31 @@ class _Stand(contextlib.ExitStack):
 
     def play(self, scenario: Scenario, new_database: Callable[[int], str]) -> Verdict:
         """Play a scenario and return what came of it."""
+        apart = scenario.alone or bool(scenario.environ)
+        if apart:
+            self.end()
         try:
-            rig = self.rig or self._new(new_database)
+            rig = self.rig or self._new(new_database, scenario)
             verdict = play(rig, scenario, seed=self.seed, records=self.records, first=self.first)
             if verdict.violated:
                 _say(rig.words())
         except Exception as error:  # noqa: BLE001 - one scenario that cannot be played must not hide the others
             verdict = Verdict(violated=[f"I1 not played to its end: {type(error).__name__}: {error}"[:600]])
         self.first += self.records
-        if verdict.violated:
-            self.close()
-            self.rig = None
+        if verdict.violated or apart:
+            self.end()
         return verdict
 
-    def _new(self, new_database: Callable[[int], str]) -> Rig:
+    def end(self) -> None:
+        """End the deployment; the next scenario gets a new one."""
+        self.close()
+        self.rig = None
+
+    def _new(self, new_database: Callable[[int], str], scenario: Scenario) -> Rig:
         made = tempfile.TemporaryDirectory(prefix="outbook-chaos-", ignore_cleanup_errors=True)
         directory = Path(self.enter_context(made))
         self.made += 1
-        self.rig = self.enter_context(rigs.running(directory, new_database(self.made)))
+        self.rig = self.enter_context(rigs.running(directory, new_database(self.made), scenario.environ))
         return self.rig
 
 

@@ -11,7 +11,7 @@ from tests.fault import edits, invariants
 from tests.fault.edits import Plan
 from tests.fault.invariants import REFERENCE, Seen, Verdict
 from tests.fault.rig import Rig, Unsettled
-from tests.fault.scenarios import Scenario, Scene
+from tests.fault.scene import Scenario, Scene
 
 PATIENCE_S = 120.0
 """How long after the last fault everything may take to come right (I1)."""
@@ -25,27 +25,30 @@ def play(
 
     ``compares``: `outbook reconcile` must find nothing in the end.
     """
-    plan = edits.draw(f"{seed} {scenario.name}", records, first=first, waves=waves)
+    plan = scenario.draw(f"{seed} {scenario.name}", records, first=first, waves=waves)
+    scene = Scene(rig, random.Random(f"{seed} {scenario.name} strikes"), plan)
     try:
-        people = _prepared(rig, plan)
+        scene.people = _prepared(rig, plan)
     except Unsettled as problem:
         return Verdict(violated=[f"I1 the calm before the storm: {problem}; {rig.stuck()}"])
-    since, verdict_of = rig.mark(), []
+    scene.since, said = rig.mark(), []
     try:
-        _storm(rig, scenario, plan, people, random.Random(f"{seed} {scenario.name} strikes"))
+        _storm(scenario, scene)
     except Unsettled as problem:
-        verdict_of.append(str(problem))
+        said.append(str(problem))
     rig.mend()
     began, settled = time.monotonic(), ""
     try:
-        rig.wait_for(lambda: _stands(rig, plan) and rig.is_quiet(), PATIENCE_S)
+        rig.wait_for(lambda: _stands(rig, plan) and rig.is_quiet(), scenario.settle_s)
     except Unsettled as problem:
         settled = f"{problem}; {rig.stuck()}"
     took_s = time.monotonic() - began
+    checked = scenario.check(scene)
     compared = _compared(rig) if compares and not settled else ""
-    verdict = invariants.judged(rig.seen(since), plan, calm=scenario.calm)
+    verdict = invariants.judged(rig.seen(scene.since), plan, calm=scenario.calm)
     verdict.seconds = took_s
-    verdict.violated += verdict_of
+    verdict.violated += said
+    verdict.note(scenario.name, checked)
     verdict.note("I1", settled)
     verdict.note("I1", compared)
     verdict.note("I6", invariants.leaks(rig.texts()))
@@ -62,14 +65,13 @@ def _prepared(rig: Rig, plan: Plan) -> dict[int, int]:
     return {int(one[REFERENCE]): one["id"] for one in rig.seen().people if one.get(REFERENCE) and not one["is_deleted"]}
 
 
-def _storm(rig: Rig, scenario: Scenario, plan: Plan, people: dict[int, int], chance: random.Random) -> None:
-    for number, wave in enumerate(plan.waves):
-        scene = Scene(rig, chance, number, number == len(plan.waves) - 1)
-        if number == 0:
-            scenario.first(scene)
-        rig.edit("outreach", wave.outreach)
-        typed = [{"op": "set", "type": "person", "id": people[who], "fields": told} for who, told in wave.crm]
-        rig.edit("workbooks", typed)
+def _storm(scenario: Scenario, scene: Scene) -> None:
+    scenario.first(scene)
+    for number, wave in enumerate(scene.plan.waves):
+        scene.wave = number
+        scene.rig.edit("outreach", wave.outreach)
+        typed = [{"op": "set", "type": "person", "id": scene.people[who], "fields": told} for who, told in wave.crm]
+        scene.rig.edit("workbooks", typed)
         scenario.strike(scene)
 
 

@@ -14,7 +14,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -272,8 +272,8 @@ class Rig:
 
 
 @contextlib.contextmanager
-def running(directory: Path, database_url: str = "") -> Iterator[Rig]:
-    """Set everything up and start it; nothing of it is left running in the end."""
+def running(directory: Path, database_url: str = "", more: Mapping[str, str] | None = None) -> Iterator[Rig]:
+    """Set everything up and start it; nothing of it is left running in the end. ``more`` are further settings."""
     data = directory / "data"
     data.mkdir(mode=0o700)
     (directory / "logs").mkdir()
@@ -284,7 +284,9 @@ def running(directory: Path, database_url: str = "") -> Iterator[Rig]:
             for vendor in VENDORS:
                 made.wait_for(lambda vendor=vendor: _heard(made, vendor), START_S)  # type: ignore[misc]
                 made.control(vendor, "reset", {"seed": "chaos", "records": 0})
-            made.environ = _environment(made, data) | {"OUTBOOK_MAPPING": str(_without_brakes(directory))}
+            made.environ = (
+                _environment(made, data) | {"OUTBOOK_MAPPING": str(_without_brakes(directory))} | dict(more or {})
+            )
             code, _ = made.outbook("db", "upgrade")
             assert code == 0, "outbook db upgrade failed"
             made.start(*OURS)

@@ -1,0 +1,88 @@
+"""What goes wrong between us and the vendors (facts, delivery D.3: F24 to F28, F48, F51)."""
+
+from __future__ import annotations
+
+import time
+
+from tests.fault.rig import Unsettled, listens
+from tests.fault.scene import Scenario, Scene
+
+
+def throttled(scene: Scene) -> None:
+    """Both vendors throttle, with and without a word on how long to wait."""
+    headers = {"Retry-After": "2"} if scene.wave % 2 == 0 else {}
+    args = {"code": 429, "body": "", "headers": headers}
+    scene.rig.fault({"kind": "status", "times": 4, "args": args})
+    time.sleep(1)
+
+
+def storm(scene: Scene) -> None:
+    """Half of all calls are answered with an error of the server."""
+    code = (500, 502, 503, 504)[scene.wave % 4]
+    scene.rig.fault({"kind": "status", "probability": 0.5, "args": {"code": code, "body": "unwell"}})
+    time.sleep(3)
+
+
+def slow(scene: Scene) -> None:
+    """Answers come late, in drops, or break off."""
+    scene.rig.fault(
+        {"kind": "delay", "probability": 0.2, "args": {"seconds": 2}},
+        {"kind": "slow_drip", "probability": 0.2, "args": {"seconds": 2}},
+        {"kind": "reset", "probability": 0.1},
+    )
+    time.sleep(4)
+
+
+def nonsense(scene: Scene) -> None:
+    """Answers are cut short, or a page for people comes with 200."""
+    scene.rig.fault({"kind": "truncate", "probability": 0.15}, {"kind": "html200", "probability": 0.15})
+    time.sleep(4)
+
+
+def replies_lost(scene: Scene) -> None:
+    """A tenth of the writes are carried out, and the answer is lost."""
+    scene.rig.fault({"match": {"op": "write"}, "kind": "lost_reply", "probability": 0.1})
+    time.sleep(2)
+
+
+def first_reply_lost(scene: Scene) -> None:
+    """The first write of each wave is carried out, and the answer is lost; then the worker is killed."""
+    scene.rig.fault({"match": {"op": "write"}, "kind": "lost_reply", "times": 1})
+    time.sleep(scene.chance.uniform(1, 2.5))
+    scene.rig.kill("worker")
+    scene.rig.start("worker")
+
+
+def webhooks_lose(scene: Scene) -> None:
+    """Webhooks are set up, and a fifth of the deliveries never comes."""
+    url = listens(scene.rig)
+    code, _ = scene.rig.outbook("webhooks", "setup", "--url", url)
+    if code:
+        raise Unsettled(f"webhooks setup ended with {code}")
+    scene.rig.control("outreach", "webhooks", {"lose": 0.2, "seed": scene.chance.randrange(1_000)})
+
+
+def both_workers_killed(scene: Scene) -> None:
+    """Ten seconds later both workers are killed and started again."""
+    time.sleep(10)
+    scene.rig.kill("worker", "optout")
+    scene.rig.start("worker", "optout")
+
+
+SCENARIOS = [
+    Scenario("F24", "429 with and without Retry-After", throttled, short_of="no dates, negative values or hours"),
+    Scenario("F25", "half of all calls fail with 5xx", storm, short_of="no outage of 30 min"),
+    Scenario(
+        "F26", "slow, dripping and reset answers", slow, short_of="resets before the headers; no half-closed sockets"
+    ),
+    Scenario("F27", "answers cut short, HTML with 200", nonsense, short_of="no bad gzip, lengths, NaN or huge bodies"),
+    Scenario("F28", "a tenth of the writes' answers lost", replies_lost),
+    Scenario("F28k", "an answer lost, then the worker killed", first_reply_lost, short_of="not in the facts by itself"),
+    Scenario(
+        "F48",
+        "a fifth of the webhooks lost, workers killed every 10 s",
+        both_workers_killed,
+        first=webhooks_lose,
+        short_of="not silent for a day",
+    ),
+]

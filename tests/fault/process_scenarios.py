@@ -1,0 +1,95 @@
+"""What goes wrong with processes (facts, delivery D.3: F00 to F09)."""
+
+from __future__ import annotations
+
+import time
+
+from tests.fault.rig import OURS, Unsettled
+from tests.fault.scene import Scenario, Scene
+
+STOP_S = 30.0
+
+
+def all_quiet(_scene: Scene) -> None:
+    """Nothing goes wrong."""
+    time.sleep(1)
+
+
+def child_killed(scene: Scene) -> None:
+    """A worker's child is killed three times."""
+    for _ in range(3):
+        time.sleep(scene.chance.uniform(0.3, 1.5))
+        scene.rig.kill_child(scene.chance.choice(("worker", "optout")), scene.chance.randrange(4))
+
+
+def parent_killed(scene: Scene) -> None:
+    """A worker is killed, its children are not; a second later it is started again."""
+    time.sleep(scene.chance.uniform(0.5, 3))
+    scene.rig.kill_parent("worker", down_s=1)
+    scene.rig.start("worker")
+
+
+def sweeper_gone(scene: Scene) -> None:
+    """Nobody sweeps for a while; then three do at once."""
+    if scene.wave == 0:
+        scene.rig.kill("optout")
+    elif scene.last:
+        scene.rig.start("optout", "optout2", "optout3")
+    time.sleep(4)
+
+
+def beat_gone(scene: Scene) -> None:
+    """Nobody rings for a while; then two beats do."""
+    if scene.wave == 0:
+        scene.rig.kill("beat")
+    elif scene.last:
+        scene.rig.start("beat", "beat2")
+    time.sleep(4)
+
+
+def ended_in_order(scene: Scene) -> None:
+    """A worker is ended by SIGTERM with a write in hand, and another started, as in a rolling deployment."""
+    scene.rig.fault(
+        {"match": {"op": "write"}, "kind": "delay", "times": 2, "args": {"seconds": 2}}, vendors=("workbooks",)
+    )
+    time.sleep(scene.chance.uniform(0.5, 2))
+    taken_s = scene.rig.end("worker")
+    scene.rig.start("worker")
+    if taken_s > STOP_S:
+        raise Unsettled(f"F05 a worker took {taken_s:.0f} s to end, above {STOP_S:.0f}")
+
+
+def frozen_past_its_lease(scene: Scene) -> None:
+    """A worker stands still for longer than its lease, another takes its work up, then it goes on."""
+    if scene.wave:
+        return
+    time.sleep(2)
+    scene.rig.freeze("worker")
+    scene.rig.start("worker2")
+    time.sleep(20)
+    scene.rig.thaw("worker")
+
+
+def power_cut(scene: Scene) -> None:
+    """Everything of ours is killed at once, the broker too, and started again."""
+    time.sleep(scene.chance.uniform(0.5, 3))
+    scene.rig.kill(*OURS)
+    scene.rig.start(*OURS)
+
+
+SCENARIOS = [
+    Scenario("F00", "nothing goes wrong", all_quiet, calm=True),
+    Scenario("F01", "kill -9 of random children of the workers", child_killed, short_of="30 times; here 3 a wave"),
+    Scenario(
+        "F02", "kill -9 of a worker, started again after 1 s", parent_killed, short_of="10 times; here once a wave"
+    ),
+    Scenario("F03", "no sweeper, then three at once", sweeper_gone, short_of="60 s without; here until the last wave"),
+    Scenario("F04", "no beat, then two", beat_gone, short_of="10 min each; here until the last wave"),
+    Scenario("F05", "SIGTERM to a worker with a write in hand", ended_in_order, short_of="20 times; here once a wave"),
+    Scenario(
+        "F06", "SIGSTOP of a worker past its lease", frozen_past_its_lease, short_of="120 s; here 20 s, leases are 15 s"
+    ),
+    Scenario(
+        "F09", "all of ours killed at once, broker too", power_cut, short_of="the host itself and Postgres live on"
+    ),
+]

@@ -1,0 +1,71 @@
+"""What a scenario is made of. Every scenario is data: what is done in each wave, and what must hold besides the invariants.
+
+The invariants (`tests.fault.invariants`) are looked at after every scenario; a scenario of less than the facts ask for says so
+in ``short_of``.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from tests.fault import edits
+from tests.fault.edits import Plan
+from tests.fault.rig import Rig
+
+
+@dataclass(slots=True)
+class Scene:
+    """One wave of a scenario: the edits are made, and this is done while they are on their way.
+
+    ``people``: the ids in the CRM of those who were there from the start, by prospect. ``since``: how far both journals had
+    come before the first wave. ``notes`` is the scenario's own, kept from wave to wave.
+    """
+
+    rig: Rig
+    chance: random.Random
+    plan: Plan
+    wave: int = 0
+    people: dict[int, int] = field(default_factory=dict)
+    since: dict[str, int] = field(default_factory=dict)
+    notes: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def last(self) -> bool:
+        """Tell whether no wave comes after this one."""
+        return self.wave == len(self.plan.waves) - 1
+
+
+def nothing(_scene: Scene) -> None:
+    """Nothing is done."""
+
+
+def all_is_well(_scene: Scene) -> str:
+    """Nothing besides the invariants is asked for."""
+    return ""
+
+
+@dataclass(frozen=True, slots=True)
+class Scenario:
+    """One way in which things go wrong.
+
+    ``first`` comes before the first wave's edits, ``strike`` after each wave's, ``check`` when all has come right again: it
+    returns in words what did not hold besides the invariants, blank if all did. ``draw`` makes the edits:
+    (seed, records, first, waves). ``environ`` are settings that it needs; it then has a deployment of its own, as has one that
+    is ``alone`` because it leaves things behind. ``settle_s`` is how long all may take to come right after the last fault.
+    """
+
+    name: str
+    words: str
+    strike: Callable[[Scene], None]
+    first: Callable[[Scene], None] = nothing
+    check: Callable[[Scene], str] = all_is_well
+    draw: Callable[..., Plan] = edits.draw
+    environ: Mapping[str, str] = field(default_factory=dict)
+    alone: bool = False
+    calm: bool = False
+    stores: tuple[str, ...] = ("sqlite", "postgres")
+    settle_s: float = 120.0
+    short_of: str = ""
