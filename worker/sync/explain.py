@@ -9,7 +9,7 @@ from worker.core import explanation as told
 from worker.core import masks, plan, tasks, transforms
 from worker.core.mapping import PERSON_ADDRESSES, Computed
 from worker.core.records import Kind
-from worker.store import exchanges, forgotten, links, mirror, outbox, pauses
+from worker.store import exchanges, forgotten, links, mirror, pauses
 from worker.store import explain as known
 from worker.store.outbox import Lane
 from worker.sync import breakers, explain_person, fields, gather, in_force, paused, skips, streams
@@ -47,19 +47,9 @@ def explain(on: Applier, chosen: Chosen, *, personal: bool = False, left_out: in
 
 def _people(on: Applier, ids: Sequence[int], *, personal: bool) -> tuple[told.Person, ...]:
     with on.store.read() as db:
-        lacking = {row.key.split(":", 1)[1] for kind in (fields.FIELD, fields.LABEL) for row in outbox.holds(db, kind)}
-        stops, unread = breakers.standing(db), in_force.waiting(db, on.mapping)
-    batch = gather.people(
-        ids,
-        store=on.store,
-        remotes=on.remotes,
-        mapping=on.mapping,
-        names=on.names,
-        stopped=frozenset(lacking) | stops.everybody | unread,
-        lacking=frozenset(),
-        now=on.now(),
-        live=False,
-    )
+        stops = breakers.standing(db)
+        stopped = stops.everybody.union(fields.unwritable(db), in_force.waiting(db, on.mapping))
+    batch = gather.known(ids, store=on.store, names=on.names, stopped=stopped)
     with on.store.read() as db:
         around = _around(db, on, ids, batch, personal=personal)
     people = []

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping as Dict
     from datetime import datetime
 
+    import sqlalchemy as sa
+
     from worker.core.mapping import Mapping
     from worker.remote.workbooks import FieldInfo, Workbooks
     from worker.store.database import Store
@@ -43,6 +45,16 @@ class Lack:
     def key(self) -> str:
         """The key of its entry."""
         return f"{self.what}:{self.field}"
+
+
+def lacking(db: sa.Connection) -> frozenset[str]:
+    """Return the fields that the CRM lacks: they are neither read nor written."""
+    return frozenset(row.key.partition(":")[2] for row in outbox.holds(db, FIELD))
+
+
+def unwritable(db: sa.Connection) -> frozenset[str]:
+    """Return the fields that cannot be written: those that the CRM lacks, and those of which it lacks a label."""
+    return lacking(db).union(row.key.partition(":")[2] for row in outbox.holds(db, LABEL))
 
 
 def check(*, store: Store, crm: Workbooks, mapping: Mapping, now: datetime, refused: str | None = None) -> list[Lack]:

@@ -31,24 +31,15 @@ def look(on: Applier, chosen: Chosen | None = None) -> list[dict[str, Any]]:
         if chosen is not None:
             wanted = sorted(set(wanted) & set(chosen.people))
             due, skipped = list(chosen.prospects), list(chosen.tasks)
-        held = {row.key.split(":", 1)[1] for kind in (fields.FIELD, fields.LABEL) for row in outbox.holds(db, kind)}
-        stops, unread = breakers.standing(db), in_force.waiting(db, on.mapping)
+        stops = breakers.standing(db)
+        stopped = stops.everybody.union(fields.unwritable(db), in_force.waiting(db, on.mapping))
     found = [
         {"person": one, "action": "look up in Outreach", "why": "wanted in the CRM", "crm": [], "outreach": []}
         for one in wanted
     ]
     for start in range(0, len(due), outbox.BATCH):
-        batch = gather.people(
-            due[start : start + outbox.BATCH],
-            store=on.store,
-            remotes=on.remotes,
-            mapping=on.mapping,
-            names=on.names,
-            stopped=frozenset(held) | stops.everybody | unread,
-            lacking=frozenset(),
-            now=on.now(),
-            live=False,
-        )
+        ids = due[start : start + outbox.BATCH]
+        batch = gather.known(ids, store=on.store, names=on.names, stopped=stopped)
         for prospect_id, view in batch.views.items():
             match = batch.matches.get(prospect_id)
             if match is not None and match.held:

@@ -269,18 +269,7 @@ def _deliver_alone(on: Applier, crm_ids: Sequence[int]) -> None:
 def _verified(on: Applier, people: Sequence[Someone]) -> list[Outcome]:
     """Return whether each is opted in by now, and if not, what it waits for."""
     pids = [one.prospect for one in people if one.prospect is not None]
-    nothing: frozenset[str] = frozenset()
-    batch = gather.people(
-        pids,
-        store=on.store,
-        remotes=on.remotes,
-        mapping=on.mapping,
-        names=on.names,
-        stopped=nothing,
-        lacking=nothing,
-        now=on.now(),
-        live=False,
-    )
+    batch = gather.known(pids, store=on.store, names=on.names, stopped=frozenset())
     with on.store.read() as db:
         told = {one.who: one for one in _dossiers(db, on, people)}
         changes = backlog.told(db, Kind.PROSPECT, pids)

@@ -157,7 +157,7 @@ def plan_all(
 def _question(on: Applier) -> tuple[Question, mappings.Kept | None, mappings.Names]:
     with on.store.read() as db:
         kept, unread, pending = mappings.in_force(db), in_force.unread_by(db, on.mapping), mappings.unread(db)
-        lacks = {row.key.split(":", 1)[1] for kind in (fields.FIELD, fields.LABEL) for row in outbox.holds(db, kind)}
+        lacks = fields.unwritable(db)
         stops = breakers.standing(db)
     always = stops.everybody.union(lacks)
     other = in_force.readable(kept) if kept and kept.version != on.mapping.version else None

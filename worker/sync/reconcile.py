@@ -254,7 +254,7 @@ def _alone(on: Applier, place: int) -> _Slice:
 
 def _columns(on: Applier) -> tuple[str, ...]:
     with on.store.read() as db:
-        lacking = {row.key.partition(":")[2] for row in outbox.holds(db, fields.FIELD)}
+        lacking = fields.lacking(db)
     return streams.columns(Kind.PERSON, on.mapping, lacking)
 
 
@@ -360,7 +360,7 @@ def _doubles(db: sa.Connection, people: Sequence[Snapshot]) -> list[Finding]:
 def _compare(on: Applier, prospect_ids: Sequence[int], one: _Slice) -> None:
     """Ask the ordinary plan what it would write about each of the prospects and its person."""
     with on.store.read() as db:
-        held = {row.key.split(":", 1)[1] for kind in (fields.FIELD, fields.LABEL) for row in outbox.holds(db, kind)}
+        held = fields.unwritable(db)
         stops, unread = breakers.standing(db), in_force.waiting(db, on.mapping)
         standing = backlog.told(db, Kind.PROSPECT, prospect_ids)
     stopped = stops.everybody | unread | held
