@@ -1,0 +1,31 @@
+"""F08: a process dies at every point there is, in worlds of its own beside a deployment that works on."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+from tests.fault.rig import ROOT
+from tests.fault.scene import Scenario, Scene, nothing
+
+WITHIN_S = 3_600.0
+
+
+def every_point(_scene: Scene) -> str:
+    """Return which points did not end as if nobody had died; the table of all points goes to stderr."""
+    # In a process of its own: it makes copies of itself, which one with threads must not.
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.fault.crash"],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        text=True,
+        timeout=WITHIN_S,
+        check=False,
+    )
+    sys.stderr.write(done.stdout)
+    return "" if done.returncode == 0 else done.stdout[-1_000:]
+
+
+SCENARIOS = [
+    Scenario("F08", "killed at every commit and every exchange", nothing, check=every_point, calm=True),
+]
