@@ -10,7 +10,6 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TextIO
@@ -42,10 +41,10 @@ def main() -> int:
     chosen = [one for one in chosen if asked.store in one.stores]
     _say(f"seed {seed}, {asked.records} records, store {asked.store}, {len(chosen)} of {len(SCENARIOS)} scenarios")
     signal.signal(signal.SIGTERM, _ended)
-    began, lines, stand = time.monotonic(), [], _Stand(seed, asked.records)
-    with _database(asked.store) as new_database, stand:
+    began, lines, stand = time.monotonic(), [], _Stand(seed, asked.records, asked.store)
+    with stand:
         for scenario in chosen:
-            verdict = stand.play(scenario, new_database)
+            verdict = stand.play(scenario)
             lines.append(_row(scenario, verdict))
             for words in verdict.violated:
                 _say(f"   {scenario.name} VIOLATED {words}")
@@ -81,20 +80,20 @@ def _asked() -> argparse.Namespace:
 class _Stand(contextlib.ExitStack):
     """One deployment for scenario after scenario, each with people of its own; a new one after a violation."""
 
-    def __init__(self, seed: int, records: int) -> None:
+    def __init__(self, seed: int, records: int, store: str) -> None:
         """Start nothing yet."""
         super().__init__()
-        self.seed, self.records = seed, records
+        self.seed, self.records, self.store = seed, records, store
         self.rig: Rig | None = None
-        self.first, self.made = 1, 0
+        self.first = 1
 
-    def play(self, scenario: Scenario, new_database: Callable[[int], str]) -> Verdict:
+    def play(self, scenario: Scenario) -> Verdict:
         """Play a scenario and return what came of it."""
         apart = scenario.alone or bool(scenario.environ)
         if apart:
             self.end()
         try:
-            rig = self.rig or self._new(new_database, scenario)
+            rig = self.rig or self._new(scenario)
             verdict = play(rig, scenario, seed=self.seed, records=self.records, first=self.first)
             if verdict.violated:
                 _say(rig.words())
@@ -110,33 +109,11 @@ class _Stand(contextlib.ExitStack):
         self.close()
         self.rig = None
 
-    def _new(self, new_database: Callable[[int], str], scenario: Scenario) -> Rig:
+    def _new(self, scenario: Scenario) -> Rig:
         made = tempfile.TemporaryDirectory(prefix="outbook-chaos-", ignore_cleanup_errors=True)
         directory = Path(self.enter_context(made))
-        self.made += 1
-        self.rig = self.enter_context(rigs.running(directory, new_database(self.made), scenario.environ))
+        self.rig = self.enter_context(rigs.running(directory, self.store, scenario.environ))
         return self.rig
-
-
-@contextlib.contextmanager
-def _database(kind: str) -> Iterator[Callable[[int], str]]:
-    """Give a maker of empty databases' URLs; blank stands for a file in the data directory."""
-    if kind == "sqlite":
-        yield lambda _number: ""
-        return
-    import psycopg
-
-    from tests.conftest import _postgres
-
-    made = tempfile.TemporaryDirectory(prefix="outbook-chaos-pg-", ignore_cleanup_errors=True)
-    with made as directory, _postgres(Path(directory)) as url:
-
-        def new(number: int) -> str:
-            with psycopg.connect(f"{url}/postgres", autocommit=True) as db:
-                db.execute(f"CREATE DATABASE chaos{number}")
-            return f"{url}/chaos{number}".replace("postgresql://", "postgresql+psycopg://")
-
-        yield new
 
 
 def _row(scenario: Scenario, verdict: Verdict) -> tuple[str, ...]:

@@ -23,9 +23,13 @@ from typing import Any
 import httpx
 import redis
 import sqlalchemy as sa
+from sqlalchemy.engine import make_url
 
 from tests.celery.rig import Process, children
+from tests.fault import postgres, wires
 from tests.fault.invariants import Seen
+from tests.fault.postgres import Postgres
+from tests.fault.wires import Wires
 from worker import embedded
 from worker.store import backlog, cursors, database, tables
 
@@ -58,6 +62,8 @@ class Rig:
     database_url: str
     http: httpx.Client
     broker: embedded.Broker
+    postgres: Postgres | None = None
+    wires: Wires = field(default_factory=Wires)
     processes: dict[str, Process] = field(default_factory=dict)
     urls: dict[str, str] = field(default_factory=dict)
     environ: dict[str, str] = field(default_factory=dict)
@@ -72,12 +78,35 @@ class Rig:
             if name == "broker":
                 self._spawn(name, self.broker.child.argv)
                 self.wait_for(self.broker.answers, START_S)
+            elif name == "postgres":
+                self._start_postgres()
+            elif name == "proxy":
+                self._spawn(name, (sys.executable, "-I", "-S", str(wires.SCRIPT), *self._ends()))
+                self.wait_for(lambda: self.wires.heard(self.processes["proxy"].log), START_S)
             else:
                 self._spawn(name, (sys.executable, "-m", "worker", *ARGUMENTS[name.rstrip("0123456789")]))
 
-    def _spawn(self, name: str, argv: tuple[str, ...]) -> None:
+    def _start_postgres(self) -> None:
+        assert self.postgres is not None
+        log = self._log("postgres")
+        self.processes["postgres"] = Process("postgres", self.postgres.spawn(log), log)
+        self.wait_for(self.postgres.answers, START_S)
+
+    def _ends(self) -> list[str]:
+        """Return where the proxy's wires lead."""
+        ports = {vendor: make_url(self.urls[vendor]).port for vendor in VENDORS} | {
+            "broker": make_url(self.broker.url).port
+        }
+        if self.postgres is not None:
+            ports["store"] = self.postgres.port
+        return [f"{name}={port}" for name, port in ports.items()]
+
+    def _log(self, name: str) -> Path:
         self.runs += 1
-        log = self.directory / "logs" / f"{self.runs:03}-{name}.log"
+        return self.directory / "logs" / f"{self.runs:03}-{name}.log"
+
+    def _spawn(self, name: str, argv: tuple[str, ...]) -> None:
+        log = self._log(name)
         ours = {key: text for key, text in os.environ.items() if not key.startswith("OUTBOOK_")}
         leash = [sys.executable, "-I", "-S", "-c", embedded._LEASH, str(os.getpid())]
         with log.open("wb") as output:
@@ -136,13 +165,14 @@ class Rig:
 
     def mend(self) -> None:
         """End all faults: the vendors behave, what is frozen goes on, what has died runs again, alone of its kind."""
+        self.wires.heal()
         for vendor in VENDORS:
             self.control(vendor, "faults", [])
         for name in sorted(self.stopped):
             self.thaw(name)
         for name in [name for name in self.processes if name[-1].isdigit()]:
             self.kill(name)
-        for name in OURS:
+        for name in (*(["postgres"] if self.postgres else []), *OURS):
             process = self.processes.get(name)
             if process is not None and process.popen.poll() is not None:
                 del self.processes[name]
@@ -155,6 +185,8 @@ class Rig:
             with contextlib.suppress(Exception):
                 self.kill(name)
         self.broker.close()
+        if self.postgres is not None:
+            self.postgres.remove()
 
     def outbook(self, *arguments: str, within_s: float = 120.0) -> tuple[int, str]:
         """Run a verb to its end; return its exit code and stdout."""
@@ -242,7 +274,10 @@ class Rig:
 
     def broken(self) -> str:
         """Return what the database says about its own integrity if it is not whole (I8)."""
-        if not self.database_url.startswith("sqlite"):
+        if self.postgres is not None:
+            with self.store() as db:  # the server checks the sum of every page that it reads
+                for table in tables.metadata.tables.values():
+                    db.execute(sa.select(sa.func.count()).select_from(table)).scalar_one()
             return ""
         with self.store() as db:
             told = [str(row[0]) for row in db.exec_driver_sql("PRAGMA integrity_check")]
@@ -272,18 +307,21 @@ class Rig:
 
 
 @contextlib.contextmanager
-def running(directory: Path, database_url: str = "", more: Mapping[str, str] | None = None) -> Iterator[Rig]:
+def running(directory: Path, store: str = "sqlite", more: Mapping[str, str] | None = None) -> Iterator[Rig]:
     """Set everything up and start it; nothing of it is left running in the end. ``more`` are further settings."""
     data = directory / "data"
     data.mkdir(mode=0o700)
     (directory / "logs").mkdir()
     with httpx.Client(timeout=60) as http:
-        made = Rig(directory, database_url or f"sqlite:///{data / 'outbook.db'}", http, embedded.Broker(data))
+        made = Rig(directory, f"sqlite:///{data / 'outbook.db'}", http, embedded.Broker(data))
         try:
-            made.start(*VENDORS)
-            for vendor in VENDORS:
-                made.wait_for(lambda vendor=vendor: _heard(made, vendor), START_S)  # type: ignore[misc]
-                made.control(vendor, "reset", {"seed": "chaos", "records": 0})
+            if store == "postgres":
+                made.postgres = Postgres.made()
+                made.database_url = made.postgres.url()
+                made.start("postgres")
+                made.postgres.run(f"CREATE DATABASE {postgres.NAME}")
+            _start_vendors(made)
+            made.start("proxy")
             made.environ = (
                 _environment(made, data) | {"OUTBOOK_MAPPING": str(_without_brakes(directory))} | dict(more or {})
             )
@@ -293,6 +331,13 @@ def running(directory: Path, database_url: str = "", more: Mapping[str, str] | N
             yield made
         finally:
             made.close()
+
+
+def _start_vendors(rig: Rig) -> None:
+    rig.start(*VENDORS)
+    for vendor in VENDORS:
+        rig.wait_for(lambda vendor=vendor: _heard(rig, vendor), START_S)  # type: ignore[misc]
+        rig.control(vendor, "reset", {"seed": "chaos", "records": 0})
 
 
 def _heard(rig: Rig, name: str) -> bool:
@@ -322,15 +367,18 @@ def _without_brakes(directory: Path) -> Path:
 
 
 def _environment(rig: Rig, data: Path) -> dict[str, str]:
+    """Return the settings of ours: whomever they talk to, they do by way of the proxy."""
+    ports = rig.wires.ports
+    broker_url = make_url(rig.broker.url).set(port=ports["broker"])
     return {
-        "OUTBOOK_OUTREACH__BASE_URL": rig.urls["outreach"],
+        "OUTBOOK_OUTREACH__BASE_URL": f"http://127.0.0.1:{ports['outreach']}",
         "OUTBOOK_OUTREACH__ACCESS_TOKEN": "sim-access",
         "OUTBOOK_OUTREACH__WEBHOOK_SECRET": WEBHOOK_SECRET,
-        "OUTBOOK_WORKBOOKS__BASE_URL": rig.urls["workbooks"],
+        "OUTBOOK_WORKBOOKS__BASE_URL": f"http://127.0.0.1:{ports['workbooks']}",
         "OUTBOOK_WORKBOOKS__API_KEY": "sim-key",
         "OUTBOOK_ALLOW_INSECURE_HOSTS": "1",
-        "OUTBOOK_BROKER_URL": rig.broker.url,
-        "OUTBOOK_DATABASE_URL": rig.database_url,
+        "OUTBOOK_BROKER_URL": broker_url.render_as_string(hide_password=False),
+        "OUTBOOK_DATABASE_URL": rig.postgres.url(port=ports["store"]) if rig.postgres else rig.database_url,
         "OUTBOOK_DATA_DIR": str(data),
         "OUTBOOK_CONSOLE__PORT": "0",
         "OUTBOOK_POLL_SECONDS": "1",
