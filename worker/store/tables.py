@@ -19,7 +19,7 @@ class MirrorRow(SQLModel, table=True):
     """The last seen copy of a remote record. ``fields`` is JSON; the four ids are its relations, for joins.
 
     ``moved_at`` is JSON too: for attributes seen to change, when the snapshot was saved that first showed the new value.
-    ``seen_at`` is when, by our clock, this copy was stored.
+    ``seen_at`` is when, by our clock, this copy was stored. ``ours``: our own write left it so, and no read has shown it yet.
     """
 
     __tablename__ = "mirror"
@@ -37,6 +37,7 @@ class MirrorRow(SQLModel, table=True):
     fingerprint: str
     updated_at: datetime | None = _moment()
     seen_at: datetime | None = _moment()
+    ours: bool | None = None
     version: int | None = None
     deleted: bool = False
     prospect_id: int | None = _id(default=None)
@@ -269,21 +270,34 @@ class RunRow(SQLModel, table=True):
 
 
 class WebhookRow(SQLModel, table=True):
-    """One webhook as it came in: stored first, looked at later. ``event`` is the vendor's id of it and a hash of the body."""
+    """One webhook as it came in: stored first, looked at later. ``event`` is the vendor's id of it and a hash of the body.
+
+    ``urgent``: it may tell of an opt-out, so it is looked at before the others.
+    """
 
     __tablename__ = "webhook"
-    __table_args__ = (sa.Index("ix_webhook_waiting", "done_at", "id"), {"sqlite_autoincrement": True})
+    __table_args__ = (
+        sa.Index("ix_webhook_waiting", "done_at", "id"),
+        sa.Index(
+            "ix_webhook_urgent",
+            "id",
+            sqlite_where=sa.text("urgent = 1 AND done_at IS NULL"),
+            postgresql_where=sa.text("urgent AND done_at IS NULL"),
+        ),
+        {"sqlite_autoincrement": True},
+    )
     id: int | None = _id(default=None, primary_key=True)
     event: str = Field(unique=True)
     at: datetime | None = _moment()
     body: bytes = Field(sa_type=sa.LargeBinary)
+    urgent: bool | None = None
     lease_until: datetime | None = _moment()
     done_at: datetime | None = _moment()
     error: str | None = _text(default=None)
 
 
 class SightRow(SQLModel, table=True):
-    """How many changes of a stream were seen first through one channel on one day: webhook, poll, events, sweep."""
+    """How many changes of a stream were seen first through one channel on one day (``sights.Channel``)."""
 
     __tablename__ = "sight"
     stream: str = Field(primary_key=True)
