@@ -68,7 +68,7 @@ def test_a_pass_is_traced_batch_by_batch(stage: Stage, collector: Collector) -> 
     stage.sync(code=3)
     traces.finish()
     by_id = {span.span_id: span for span in collector.spans}
-    assert {span.name for span in collector.spans} == {"poll", "apply", "record", "call"}
+    assert {span.name for span in collector.spans} == {"poll", "page", "apply", "record", "call"}
     roots = [span for span in collector.spans if not span.parent_span_id]
     assert len({span.trace_id for span in roots}) == len(roots)
     records = {
@@ -85,6 +85,31 @@ def test_a_pass_is_traced_batch_by_batch(stage: Stage, collector: Collector) -> 
     wrote = [span for span in collector.spans if _said(span).get("outbook.operation") == "write"]
     assert {by_id[span.parent_span_id].name for span in wrote} == {"apply"}
     assert not any(word in collector.raw for word in (b"ada", b"Adalind", b"example.com", b"sim-"))
+
+
+def test_a_page_tells_of_each_record_that_moved(stage: Stage, collector: Collector) -> None:
+    """What the first load brings is no news; after it a page has a span for whoever moved, and none for echoes and others."""
+    stage.enrolled("ada@example.com")
+    moved, gone = (stage.enrolled(f"{name}@example.com") for name in ("bo", "cy"))
+    stage.sync()
+    stage.later(3600)
+    stage.set_prospect(moved, title="Head of Adalind")
+    former = int(stage.person_of(gone)["id"])
+    stage.delete_person(former)
+    stage.sync()
+    traces.finish()
+    pages = {span.span_id: _said(span) for span in collector.spans if span.name == "page"}
+    told = [
+        (pages[span.parent_span_id]["outbook.stream"], _said(span)["outbook.ref"], _said(span)["outbook.outcome"])
+        for span in collector.spans
+        if span.name == "record" and span.parent_span_id in pages
+    ]
+    assert sorted(told) == [
+        ("people", f"people:{former}", "deleted"),
+        ("prospects", f"prospects:{moved}", "changed"),
+    ]
+    assert sum(int(one["outbook.echoes"]) for one in pages.values() if one["outbook.stream"] == "people") == 5
+    assert not any(word in collector.raw for word in (b"Adalind", b"example.com"))
 
 
 def test_what_ends_a_batch_is_told_by_its_kind_alone(collector: Collector) -> None:

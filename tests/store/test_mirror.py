@@ -233,3 +233,20 @@ def test_two_writers_of_one_page_do_not_meet_badly(store: database.Store) -> Non
     keep(store, Kind.PROSPECT, one)
     assert keep(store, Kind.PROSPECT, one, seen(Kind.PROSPECT, 2, at=NOW + timedelta(1))) != []
     assert [row.id for row in rows(store)] == [1, 2]
+
+
+def test_an_echo_is_our_own_write_read_back_once(store: database.Store) -> None:
+    """The first read that shows just what we wrote is an echo; the overlap's is none, nor what was edited meanwhile."""
+
+    def told(*ones: mirror.Seen, ours: bool = False) -> tuple[int, int]:
+        with store.write() as db:
+            noted = mirror.note(db, Kind.PERSON, ones, now=None if ours else NOW, ours=ours)
+        return noted.echoes, len(noted.moved)
+
+    read, wrote = ([seen(Kind.PERSON, n, version=v, title=t) for n in (1, 2, 3)] for v, t in ((4, "old"), (5, "new")))
+    assert told(*read) == (0, 3)
+    assert told(*wrote[:2], ours=True) == (0, 2)
+    edited = seen(Kind.PERSON, 2, version=6, title="by hand")
+    assert told(wrote[0], edited, read[2]) == (1, 1)
+    assert told(wrote[0], edited, read[2]) == (0, 0)
+    assert told(wrote[1]) == (0, 0)

@@ -89,6 +89,7 @@ def _vitals(store: database.Store) -> None:
     counted.add(counters.WRITES, "workbooks", "recreate", by=2)
     counted.add(counters.READ, "prospects", by=90)
     counted.add(counters.MOVED, "prospects", by=7)
+    counted.add(counters.ECHOES, "people", by=5)
     counted.add(counters.DEAD, by=1)
     counted.add(counters.WEBHOOKS, "stored", by=3)
     counted.flush()

@@ -85,6 +85,9 @@ def test_a_scrape_tells_how_everything_stands(scrape: Samples) -> None:
         (value(scrape, "records_failed_total"), 1),
         (value(scrape, "records_read_total", stream="prospects"), 90),
         (value(scrape, "records_moved_total", stream="prospects"), 7),
+        (value(scrape, "echoes_total", stream="people"), 5),
+        (value(scrape, "echoes_total", stream="prospects"), 0),
+        (value(scrape, "echoes_total", stream="tasks"), None),
         (value(scrape, "round_age_seconds", round="sweep:prospects"), 3600),
     ]
     assert [found for found, _ in told] == [wanted for _, wanted in told]

@@ -27,6 +27,8 @@ Key = tuple[str, tuple[str, ...]]
 """A counter's name and its labels: words of ours without spaces, few of them."""
 
 CALLS, SECONDS, WRITES, READ, MOVED, WEBHOOKS = "calls", "call_seconds", "writes", "read", "moved", "webhooks"
+ECHOES = "echoes"
+"""What we wrote ourselves, read back for the first time and just so: by stream. What moved since is no echo any more."""
 DEAD, OVERWRITTEN = "dead_letters", "overwritten"
 BOUNDS = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 """Upper bounds, in seconds, of how long calls take."""

@@ -22,7 +22,8 @@ ADDRESS: sa.Table = AddressRow.__table__  # type: ignore[attr-defined]
 REFERENCE: sa.Table = ReferenceRow.__table__  # type: ignore[attr-defined]
 
 _COLUMNS = (
-    "fields relations fingerprint updated_at seen_at version deleted prospect_id sequence_id step_id state_id".split()
+    *"fields relations fingerprint updated_at seen_at ours version deleted".split(),
+    *"prospect_id sequence_id step_id state_id".split(),
 )
 _RELATED = {
     "prospect": "prospect_id",
@@ -58,10 +59,25 @@ class Moved:
     after: Snapshot
 
 
+@dataclass(frozen=True, slots=True)
+class Noted:
+    """What differs from what the mirror held, and how many records were our own writes read back for the first time."""
+
+    moved: list[Moved]
+    echoes: int = 0
+
+
 def save(
     db: sa.Connection, kind: Kind, seen: Sequence[Seen], *, now: datetime | None = None, ours: bool = False
 ) -> list[Moved]:
-    """Bring the mirror up to date and return what changed in a mapped value. What is equal in all is not written.
+    """Bring the mirror up to date and return what changed in a mapped value, see :func:`note`."""
+    return note(db, kind, seen, now=now, ours=ours).moved
+
+
+def note(
+    db: sa.Connection, kind: Kind, seen: Sequence[Seen], *, now: datetime | None = None, ours: bool = False
+) -> Noted:
+    """Bring the mirror up to date and return what that brought. What is equal in all is not written.
 
     A copy that is older than the mirror's, read before our own write landed, is passed over; what answers a write of
     ``ours`` never is. Without ``now`` only versions tell which copy is the older.
@@ -69,25 +85,29 @@ def save(
     latest = {one.snapshot.ref.id: one for one in seen}
     known: dict[int, Any] = {}
     for part in chunks(list(latest)):
-        columns = (MIRROR.c[name] for name in "id fingerprint version updated_at seen_at deleted".split())
+        columns = (MIRROR.c[name] for name in "id fingerprint version updated_at seen_at ours deleted".split())
         query = sa.select(*columns)
         known.update((row.id, row) for row in db.execute(query.where(MIRROR.c.kind == kind, MIRROR.c.id.in_(part))))
     moved: list[Seen] = []
     touched: list[Seen] = []
+    echoes = 0
     for record_id, one in latest.items():
         row, snapshot = known.get(record_id), one.snapshot
         if row and _is_older(snapshot, row, None if ours else now):
             continue
         if not row or row.fingerprint != one.fingerprint or row.deleted != snapshot.deleted:
             moved.append(one)
+        elif row.ours and not ours:
+            echoes += 1
+            touched.append(one)
         elif row.version != snapshot.version or row.updated_at != snapshot.updated_at:
             touched.append(one)
     before = load(db, kind, [one.snapshot.ref.id for one in moved if one.snapshot.ref.id in known])
-    rows = [_row(kind, one, now, before.get(one.snapshot.ref.id)) for one in moved]
+    rows = [_row(kind, one, now, before.get(one.snapshot.ref.id), ours=ours) for one in moved]
     upsert(db, MIRROR, rows, key=("kind", "id"), update=[*_COLUMNS, "moved_at"])
-    upsert(db, MIRROR, [_row(kind, one, now) for one in touched], key=("kind", "id"), update=_COLUMNS)
+    upsert(db, MIRROR, [_row(kind, one, now, ours=ours) for one in touched], key=("kind", "id"), update=_COLUMNS)
     _index(db, kind, moved)
-    return [Moved(before.get(one.snapshot.ref.id), one.snapshot) for one in moved]
+    return Noted([Moved(before.get(one.snapshot.ref.id), one.snapshot) for one in moved], echoes)
 
 
 def _is_older(snapshot: Snapshot, row: Any, now: datetime | None) -> bool:  # noqa: ANN401 - a row of the driver
@@ -100,7 +120,9 @@ def _is_older(snapshot: Snapshot, row: Any, now: datetime | None) -> bool:  # no
     return bool(lately and snapshot.updated_at < row.updated_at <= now + SKEW)
 
 
-def _row(kind: Kind, one: Seen, now: datetime | None, before: Snapshot | None = None) -> dict[str, Any]:
+def _row(
+    kind: Kind, one: Seen, now: datetime | None, before: Snapshot | None = None, *, ours: bool = False
+) -> dict[str, Any]:
     snapshot = one.snapshot
     row: dict[str, Any] = {
         "kind": kind.value,
@@ -111,6 +133,7 @@ def _row(kind: Kind, one: Seen, now: datetime | None, before: Snapshot | None = 
         "fingerprint": one.fingerprint,
         "updated_at": snapshot.updated_at,
         "seen_at": now,
+        "ours": ours or None,
         "version": snapshot.version,
         "deleted": snapshot.deleted,
     }

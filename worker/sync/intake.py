@@ -17,7 +17,7 @@ from worker.core import errors
 from worker.core.records import Kind, Ref
 from worker.remote import outreach_hints
 from worker.remote.outreach import IDS_A_CALL
-from worker.store import cursors, mirror, sights, webhooks
+from worker.store import counters, cursors, mirror, sights, webhooks
 from worker.store.sights import Channel
 from worker.sync import in_force, notice, poll, streams
 from worker.sync.case import kept_alive
@@ -192,6 +192,7 @@ def _fetch(desk: _Desk, kind: Kind, named_by: dict[int, list[int]], destroyed: s
         buried = removed(db, kind, gone, mapping=desk.mapping, names=desk.names, now=desk.now())
         if kind not in cursors.unprimed(db):  # what was there from the beginning is no change
             sights.count(db, kind, Channel.WEBHOOK, kept.moved + buried.moved, desk.now())
+        counters.add(db, {(counters.ECHOES, (kind.value,)): kept.echoes} if kept.echoes else {})
         webhooks.done(db, [one for told in named_by.values() for one in told], desk.now())
     return notice.Told(kept.moved + buried.moved, kept.queued + buried.queued)
 

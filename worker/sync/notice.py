@@ -31,11 +31,16 @@ LATE = timedelta(seconds=20)
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """How many records of a page moved, how many changes that opened, and how many had been saved a while ago by then."""
+    """How many records of a page moved, how many changes that opened, and how many had been saved a while ago by then.
+
+    ``echoes``: how many were our own writes, read back for the first time and just so; they open nothing.
+    """
 
     moved: int
     queued: int
     late: int = 0
+    echoes: int = 0
+    moves: Sequence[Moved] = ()
 
 
 def keep(
@@ -53,15 +58,15 @@ def keep(
     ``lane`` is that of sequence states which tell no opt-out: a load of many stands behind single edits.
     """
     welcome = door.admitted(db, stream, snapshots, mapping=mapping, names=names, now=now)
-    moved = mirror.save(db, stream, streams.all_seen(welcome, mapping), now=now)
+    noted = mirror.note(db, stream, streams.all_seen(welcome, mapping), now=now)
+    moved = noted.moved
     if not moved:
-        return Told(0, 0)
+        return Told(0, 0, echoes=noted.echoes)
     late = sum(one.after.updated_at is not None and one.after.updated_at < now - LATE for one in moved)
     if stream in {Kind.SEQUENCE, Kind.STEP}:
         relation = "sequence" if stream is Kind.SEQUENCE else "sequenceStep"
         queued = outbox.open_everyone_in(db, relation, [one.after.ref.id for one in moved], now=now)
-        return Told(len(moved), queued, late)
-    if stream is Kind.PROSPECT:
+    elif stream is Kind.PROSPECT:
         queued = _prospects(db, moved, names=names, now=now)
     elif stream is Kind.STATE:
         queued = _states(db, moved, mapping=mapping, names=names, now=now, lane=lane)
@@ -71,7 +76,7 @@ def keep(
         queued = _people(db, moved, mapping=mapping, names=names, now=now)
     else:
         queued = _crm_tasks(db, moved, mapping=mapping, now=now)
-    return Told(len(moved), queued, late)
+    return Told(len(moved), queued, late, noted.echoes, moved)
 
 
 def pour(db: sa.Connection, found: Sequence[Snapshot], *, mapping: Mapping) -> list[int]:

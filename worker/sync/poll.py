@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from worker.store.cursors import Reading
     from worker.store.database import Store
     from worker.store.links import Names
+    from worker.store.mirror import Moved
     from worker.sync.streams import Remotes
 
 CRM_PAGE = 100
@@ -138,21 +139,14 @@ def _read(
     lookout = Lookout(remotes=remotes, mapping=mapping, now=now)
     while True:
         lacking = _lacking(store)
-        step = read(reading, remotes=remotes, mapping=mapping, lacking=lacking)
-        page = _complete(step.page, stream, store=store, remotes=remotes, mapping=mapping)
-        with store.write() as db:
-            told = notice.keep(db, stream, page.snapshots, mapping=mapping, names=names, now=now())
-            if reading.primed:  # what was there from the beginning is no change
-                sights.count(db, stream, Channel.POLL, told.moved, now())
-            if page.snapshots:
-                name = stream.value
-                counters.add(db, {(counters.READ, (name,)): len(page.snapshots), (counters.MOVED, (name,)): told.moved})
-            if told.moved:
-                cursors.note_moved(db, stream, now(), late=told.late > 0)
-            if not _advance(db, step, now()):
-                raise errors.RemoteDown(f"lost the lease on {stream.value} to another process")
-            if step.last and reading.watermark is None:
-                in_force.note_read(db, stream, now())
+        with traces.span("page", stream=stream) as span:
+            step = read(reading, remotes=remotes, mapping=mapping, lacking=lacking)
+            page = _complete(step.page, stream, store=store, remotes=remotes, mapping=mapping)
+            with store.write() as db:
+                told = notice.keep(db, stream, page.snapshots, mapping=mapping, names=names, now=now())
+                _count(db, reading, told, len(page.snapshots), now())
+                _stand(db, reading, step, now())
+            _trace(span, reading, told, len(page.snapshots))
         total = Polled(stream, total.read + len(page.snapshots), total.moved + told.moved, total.queued + told.queued)
         if not step.last and (urgent := lookout.ahead(step.reading, lacking)):
             with store.write() as db:
@@ -162,6 +156,39 @@ def _read(
         if step.last or enough:
             return replace(total, ended=step.last)
         reading = step.reading
+
+
+def _count(db: sa.Connection, reading: Reading[Kind], told: notice.Told, read: int, now: datetime) -> None:
+    """Note what a page brought, for those who look on."""
+    stream = reading.stream
+    if reading.primed:  # what was there from the beginning is no change
+        sights.count(db, stream, Channel.POLL, told.moved, now)
+    if read:
+        counted = {counters.READ: read, counters.MOVED: told.moved, counters.ECHOES: told.echoes}
+        counters.add(db, {(name, (stream.value,)): count for name, count in counted.items() if count})
+    if told.moved:
+        cursors.note_moved(db, stream, now, late=told.late > 0)
+
+
+def _trace(span: traces.Span, reading: Reading[Kind], told: notice.Told, read: int) -> None:
+    """Tell of a page, and of each record that moved; not of each that was there from the beginning, nor of the unchanged."""
+    span.set(read=read, moved=told.moved, queued=told.queued, echoes=told.echoes)
+    if span.wanted and reading.primed:
+        span.records((str(one.after.ref), _outcome(one)) for one in told.moves)
+
+
+def _outcome(one: Moved) -> str:
+    if one.after.deleted:
+        return "deleted"
+    return "new" if one.before is None else "changed"
+
+
+def _stand(db: sa.Connection, reading: Reading[Kind], step: _Step, now: datetime) -> None:
+    """Let the stream stand after this page."""
+    if not _advance(db, step, now):
+        raise errors.RemoteDown(f"lost the lease on {reading.stream.value} to another process")
+    if step.last and reading.watermark is None:
+        in_force.note_read(db, reading.stream, now)
 
 
 def _advance(db: sa.Connection, step: _Step, now: datetime) -> bool:

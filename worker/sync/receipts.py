@@ -61,7 +61,8 @@ def receive(db: sa.Connection, on: Applier, cases: Sequence[Case], tally: Tally)
     strays = {receipt.key: (case, receipt) for case in cases for receipt in case.strays}
     told = [case.receipt for case in cases if case.receipt] + [receipt for _, receipt in strays.values()]
     fresh = [receipt.fresh for receipt in told if receipt.fresh]
-    mirror.save(db, Kind.PERSON, streams.all_seen([*people.values(), *fresh], on.mapping))
+    mirror.save(db, Kind.PERSON, streams.all_seen(people.values(), on.mapping), ours=True)
+    mirror.save(db, Kind.PERSON, streams.all_seen(fresh, on.mapping))
     mirror.save(db, Kind.PROSPECT, streams.all_seen(prospects.values(), on.mapping), now=now, ours=True)
     written: list[Written] = []
     saved: list[Link] = []

@@ -355,7 +355,7 @@ def _receive(db: sa.Connection, on: Applier, cases: Sequence[_Case], tally: Tall
         saved.append(Link(case.change.ref.id, receipt.crm_id, Shadow(), receipt.version))
         copy = Snapshot(Ref(Kind.CRM_TASK, receipt.crm_id), dict(receipt.fields), version=receipt.version)
         if case.action != "link":
-            mirror.save(db, Kind.CRM_TASK, [streams.seen(copy, on.mapping)])
+            mirror.save(db, Kind.CRM_TASK, [streams.seen(copy, on.mapping)], ours=True)
             tally.tasks_cancelled += case.action in {"create", "recreate"}
             why, caused = f"skipped: {case.action}", causes.of_task(None if case.gone or not told else case.task)
             ids = (Kind.TASK, case.change.ref.id, receipt.crm_id)

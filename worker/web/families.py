@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 
+from worker.core.records import Kind
 from worker.store import budget, counters, pauses, vitals
 from worker.store.cursors import STREAMS
 from worker.store.sights import Channel
@@ -26,6 +27,8 @@ SYSTEMS = ("outreach", "workbooks")
 HELD = ("ambiguous", "ask", "brake", "breaker", "conflict", "field", "label", "unreadable")
 """The kinds of what waits for a person; told even at nought, so that an alert sees it go."""
 ORDINARY = "changes"
+WRITTEN = (Kind.PROSPECT, Kind.PERSON, Kind.CRM_TASK)
+"""What Outbook writes, and therefore sees again."""
 Rows = Iterable[tuple[tuple[str, ...], float | None]]
 
 
@@ -129,8 +132,10 @@ def _streams(facts: Facts) -> Iterator[Metric]:
         (counters.MOVED, "read by polling that brought something new"),
     ):
         rows = [((stream,), facts.counted.get((name, (stream,)), 0)) for stream in names]
-        told = f"Records {words}; what brings nothing new is an echo of our own writes, or read twice by overlap."
-        yield _counter(f"records_{name}", told, label, rows)
+        yield _counter(f"records_{name}", f"Records {words}.", label, rows)
+    rows = [((kind.value,), facts.counted.get((counters.ECHOES, (kind.value,)), 0)) for kind in WRITTEN]
+    words = "Our own writes, seen again just so, each once; they open no change."
+    yield _counter("echoes", words, label, rows)
     lag = {"to_crm": fresh.to_crm, "to_outreach": fresh.to_outreach}
     quantiles = [
         ((to, quantile), value)
