@@ -14,7 +14,7 @@ from rich.console import Console
 
 from tests.bench import report, site
 
-BENCHES = ("noop", "calls", "read", "memory", "deliver", "plan", "grow", "store", "fresh")
+BENCHES = ("noop", "calls", "read", "memory", "deliver", "plan", "grow", "store", "fresh", "peers")
 
 
 def main() -> int:

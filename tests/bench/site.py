@@ -88,12 +88,16 @@ class Site:
 
 
 @contextlib.contextmanager
-def site(people: int, *, states: int | None = None) -> Iterator[Site]:
+def site(people: int, *, states: int | None = None, people_in_crm: int | None = None) -> Iterator[Site]:
     """Start both simulators over the same seeded people; in the end nothing of it is left running."""
-    told = str(people), "-" if states is None else str(states)
+    sizes = {"outreach": people, "crm": people if people_in_crm is None else people_in_crm}
+    in_sequences = "-" if states is None else str(states)
     with tempfile.TemporaryDirectory(prefix="outbook-bench-") as name, contextlib.ExitStack() as stack:
         place = Path(name)
-        urls = [stack.enter_context(_process(which, told, place / f"{which}.log")) for which in ("outreach", "crm")]
+        urls = [
+            stack.enter_context(_process(which, (str(size), in_sequences), place / f"{which}.log"))
+            for which, size in sizes.items()
+        ]
         http = stack.enter_context(httpx.Client(timeout=PATIENCE_S))
         outreach, crm = (_listening(place / f"{which}.log", popen, http) for which, popen in urls)
         yield Site(outreach, crm, place)
