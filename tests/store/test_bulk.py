@@ -36,6 +36,17 @@ def test_what_is_held_already_stays_as_it_is(store: Store) -> None:
     assert (found.fields["state"], found.relations["prospect"]) == ("active", 11)
 
 
+def test_whatever_a_text_holds_arrives_as_it_is(store: Store) -> None:
+    """Backslashes, tabs, line breaks, quotes, the word that means nothing, and letters of other scripts."""
+    words = ["a\\b", "\\N", "\\.", "tab\there", "line\nbreak\r", 'a "quote"', "Zoë – 東京", "\u2028", ""]
+    with store.write() as db:
+        bulk.add_states(db, [seen(Kind.STATE, n, relations=of(n), state=text) for n, text in enumerate(words, 1)])
+        bulk.add_states(db, [seen(Kind.STATE, 90, relations=of(9), state="another page of the same transaction")])
+        found = mirror.load(db, Kind.STATE, range(1, 100))
+    assert [found[n].fields["state"] for n in range(1, len(words) + 1)] == words
+    assert found[90].relations["prospect"] == 9
+
+
 def test_how_many_records_stand_is_told_at_once(store: Store) -> None:
     """Each that is there with its time and whether it is a tombstone; of another kind nothing."""
     old = later(-60)
@@ -57,7 +68,7 @@ def test_what_states_name_and_nobody_saw_is_unknown(store: Store) -> None:
     keep(store, Kind.PROSPECT, seen(Kind.PROSPECT, 11, deleted=True))
     keep(store, Kind.SEQUENCE, seen(Kind.SEQUENCE, 1))
     with store.read() as db:
-        found = {kind: bulk.unknown(db, kind) for kind in (Kind.PROSPECT, Kind.SEQUENCE, Kind.STEP)}
+        found = {kind: list(bulk.unknown(db, kind)) for kind in (Kind.PROSPECT, Kind.SEQUENCE, Kind.STEP)}
     assert found == {Kind.PROSPECT: [12, 13], Kind.SEQUENCE: [2], Kind.STEP: [1]}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from array import array
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
@@ -57,13 +58,14 @@ def _among(db: sa.Connection, column: sa.ColumnElement[int], ids: Sequence[int])
     return column.in_(sa.select(told.c.value))
 
 
-def unknown(db: sa.Connection, kind: Kind) -> list[int]:
-    """Return the ids of prospects, sequences or steps that sequence states name and the mirror never saw."""
+def unknown(db: sa.Connection, kind: Kind) -> array[int]:
+    """Return the ids of prospects, sequences or steps that sequence states name and the mirror never saw: maybe very many."""
     named = _COLUMN[kind]
     every = sa.select(named.label("id")).where(MIRROR.c.kind == Kind.STATE, named.is_not(None)).distinct().subquery()
     seen = MIRROR.alias("seen")
     there = sa.exists().where(seen.c.kind == kind, seen.c.id == every.c.id)
-    return list(db.execute(sa.select(every.c.id).where(~there).order_by(every.c.id)).scalars())
+    query = sa.select(every.c.id).where(~there).order_by(every.c.id).execution_options(yield_per=10_000)
+    return array("q", db.execute(query).scalars())
 
 
 def ease(db: sa.Connection) -> None:
@@ -77,7 +79,6 @@ def add_states(db: sa.Connection, seen: Sequence[Seen]) -> None:
 
     Past SQLAlchemy's row by row work, for a million rows would spend most of their time there.
     """
-    statement, order = _adding(db.dialect.name)
     moment = _moment(db.dialect)
     rows = [
         (
@@ -95,8 +96,43 @@ def add_states(db: sa.Connection, seen: Sequence[Seen]) -> None:
         )
         for one in seen
     ]
-    if rows:
-        db.exec_driver_sql(statement, rows if order else [dict(zip(_STATE_COLUMNS, row, strict=True)) for row in rows])
+    if not rows:
+        return
+    if db.dialect.name == "sqlite":
+        db.exec_driver_sql(_adding(), rows)
+    else:
+        _copy(db, rows)
+
+
+def _copy(db: sa.Connection, rows: Sequence[tuple[Any, ...]]) -> None:
+    """Add rows by COPY, which takes half the time of as many INSERTs, through a table of this transaction's own.
+
+    Straight into the mirror would not do: there one row that somebody else was quicker with fails all of them.
+    """
+    names = ", ".join(_STATE_COLUMNS)
+    raw: Any = db.connection.driver_connection
+    with raw.cursor() as cursor:
+        cursor.execute("CREATE TEMPORARY TABLE IF NOT EXISTS poured (LIKE mirror) ON COMMIT DROP")
+        with cursor.copy(f"COPY poured ({names}) FROM STDIN") as copy:
+            copy.write("".join(map(_line, rows)))
+        adding = f"INSERT INTO mirror ({names}) SELECT {names} FROM poured ON CONFLICT (kind, id) DO NOTHING"  # noqa: S608
+        cursor.execute(adding)
+        cursor.execute("TRUNCATE poured")
+
+
+def _line(row: tuple[Any, ...]) -> str:
+    """Return a row as a line of COPY's text format."""
+    return "\t".join(["\\N" if value is None else _escaped(value) for value in row]) + "\n"
+
+
+def _escaped(value: object) -> str:
+    text = str(value)
+    if text.isprintable() and "\\" not in text:
+        return text
+    return text.translate(_ESCAPES)
+
+
+_ESCAPES = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"})
 
 
 def open_owners(db: sa.Connection, state_ids: Sequence[int], *, now: datetime) -> int:
@@ -112,17 +148,16 @@ def open_owners(db: sa.Connection, state_ids: Sequence[int], *, now: datetime) -
     )
 
 
-@lru_cache(maxsize=2)
-def _adding(dialect: str) -> tuple[str, bool]:
-    """Return the statement in a driver's own words, and whether it takes its values by position."""
-    of = sqlite.dialect() if dialect == "sqlite" else postgresql.psycopg.dialect()  # type: ignore[no-untyped-call]
-    make = sqlite.insert if dialect == "sqlite" else postgresql.insert
+@lru_cache(maxsize=1)
+def _adding() -> str:
+    """Return SQLite's statement in the driver's own words, its values by position."""
+    of = sqlite.dialect()
     values = {name: sa.bindparam(name, type_=MIRROR.c[name].type) for name in _STATE_COLUMNS}
-    compiled = make(MIRROR).values(**values).on_conflict_do_nothing(index_elements=["kind", "id"]).compile(dialect=of)
-    positions = list(compiled.positiontup or [])
-    if positions and positions != _STATE_COLUMNS:
+    made = sqlite.insert(MIRROR).values(**values).on_conflict_do_nothing(index_elements=["kind", "id"])
+    compiled = made.compile(dialect=of)
+    if compiled.positiontup != _STATE_COLUMNS:
         raise AssertionError("the columns are not in their order")
-    return str(compiled), bool(positions)
+    return str(compiled)
 
 
 def _moment(dialect: sa.Dialect) -> Callable[[Any], Any]:

@@ -67,7 +67,7 @@ class Need:
     """
 
     kind: Kind
-    ids: tuple[int, ...]
+    ids: Sequence[int]
     whole: bool
 
     @property
@@ -192,7 +192,7 @@ def needs(store: Store, doubtful: Sequence[int]) -> list[Need]:
     """Return what the share lacks: what its states refer to and nobody here has seen, and rows that leave doubt."""
     with store.read() as db:
         unprimed = cursors.unprimed(db)
-        found = [Need(kind, tuple(bulk.unknown(db, kind)), kind in unprimed) for kind in WANTED]
+        found = [Need(kind, bulk.unknown(db, kind), kind in unprimed) for kind in WANTED]
     found.append(Need(Kind.STATE, tuple(sorted(doubtful)), whole=False))
     return [need for need in found if need.ids]
 
@@ -212,7 +212,8 @@ def fetch(on: Applier, need: Need, *, on_page: Callable[[int], None]) -> Fetched
     if need.whole:
         _read_whole(on, need.kind, on_page)
         with on.store.read() as db:
-            left = tuple(sorted(set(bulk.unknown(db, need.kind)) & set(need.ids)))
+            still = set(bulk.unknown(db, need.kind))
+        left = [one for one in need.ids if one in still]
     told: dict[str, Any] = {"store": on.store, "remotes": on.remotes, "mapping": on.mapping, "names": on.names}
     gone = 0
     for start in range(0, len(left), IDS_A_CALL):
