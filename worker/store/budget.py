@@ -6,28 +6,31 @@ import threading
 from collections import Counter
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
-from worker.core import errors
+from worker.core import errors, lanes
+from worker.core.lanes import OPT_OUT, share
+from worker.core.records import System
 from worker.store import tables
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping, Sequence
 
-    from worker.core.records import System
     from worker.store import database
 
 CALL = cast("sa.Table", tables.CallRow.__table__)  # type: ignore[attr-defined]
-OPT_OUT_LANE = "optout"
+OPT_OUT_LANE = OPT_OUT
 """The one lane that may touch the reserve."""
-RESERVE = 10
-"""Every tenth call is kept for opt-outs."""
-HOUR = timedelta(hours=1)
-YEAR = timedelta(days=365)
+HOUR, DAY = timedelta(hours=1), timedelta(days=1)
+YEAR = timedelta(days=lanes.YEAR)
 LOOK_EVERY = timedelta(seconds=5)
+PACED_FOR = timedelta(minutes=30)
+"""So long a process goes by the pressure that it has once worked out."""
+BY_HOUR = timedelta(days=9)
+"""Calls of longer ago are kept by the day: a year is some three thousand rows, not forty thousand."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +80,9 @@ class Budget:
         self._used_hour: datetime | None = None
         self._looked_at: datetime | None = None
         self._told: _Told | None = None
+        self._pressure: tuple[datetime, float] | None = None
+        self._folded: datetime | None = None
+        self._days: tuple[datetime, dict[datetime, int]] | None = None
 
     def spend(self, lane: str) -> None:
         """Count one call about to be made, or raise BudgetSpent and count nothing."""
@@ -107,14 +113,45 @@ class Budget:
                 for (hour, lane), calls in sorted(batch.items())
             ]
             with self._store.write() as db:
-                make = sqlite.insert if db.dialect.name == "sqlite" else postgresql.insert
-                new = make(CALL)
-                add = {"calls": CALL.c.calls + new.excluded.calls}
-                db.execute(new.on_conflict_do_update(index_elements=["system", "lane", "hour"], set_=add), rows)
+                add(db, rows)
+                if self._folded != _day(now):
+                    _fold(db, self._system, _day(now - BY_HOUR))
                 used = self._read(db, _hour(now), year=self._yearly is not None)
             with self._lock:
                 self._unsaved -= batch
                 self._note(used, now)
+                self._folded = _day(now)
+
+    def rate(self, lane: str) -> float:
+        """Return the share of its normal rate at which a lane may go on by itself just now, from 0 to 1 (``core.lanes``)."""
+        pressure, hour = self.pressure()
+        return lanes.rate(lane, pressure, hour)
+
+    def pressure(self) -> tuple[float, float]:
+        """Return how short the year's calls are, and the share of this hour's that is used: what every rate follows from."""
+        now = self._now()
+        hour = _hour(now)
+        if self._due(now, hour):
+            self._look(now, wait=True, year=self._yearly is not None)
+        with self._lock:
+            known, told = self._known(hour).hour, self._told
+            if self._hourly is not None and told is not None and told.until > now:
+                known = max(known, self._hourly - told.left)
+        return self._year(now), known / self._hourly if self._hourly is not None else 0.0
+
+    def _year(self, now: datetime) -> float:
+        if self._yearly is None:
+            return 0.0
+        kept = self._pressure
+        if kept is not None and timedelta(0) <= now - kept[0] < PACED_FOR:
+            return kept[1]
+        with self._store.read() as db:
+            if self._days is None or self._days[0] != _day(now):
+                self._days = _day(now), by_hour(db, now).get(self._system, {})
+            used = _used(db, self._system, self._days[1], now)
+        pressure = lanes.settled(kept[1] if kept else None, lanes.pressure(used, self._yearly))
+        self._pressure = now, pressure
+        return pressure
 
     def spent(self) -> dict[str, int]:
         """Return the calls of this process since it began, by lane."""
@@ -161,9 +198,9 @@ class Budget:
             self._store_lock.release()
 
     def _read(self, db: sa.Connection, hour: datetime, *, year: bool) -> Used:
-        """Return the sums; without ``year`` that of the hour twice, for a year has some ten thousand rows."""
+        """Return the sums; without ``year`` that of the hour twice."""
         in_hour = sa.func.sum(sa.case((CALL.c.hour == hour, CALL.c.calls), else_=0))
-        since = hour - YEAR + HOUR if year else hour
+        since = _day(hour + HOUR - YEAR) if year else hour
         query = sa.select(in_hour, sa.func.sum(CALL.c.calls)).where(
             CALL.c.system == self._system, CALL.c.hour >= since, CALL.c.hour <= hour
         )
@@ -203,8 +240,77 @@ def _hour(now: datetime) -> datetime:
     return now.astimezone(UTC).replace(minute=0, second=0, microsecond=0)
 
 
-def share(limit: int, lane: str) -> int:
-    """Return how much of a limit the lane may use: all but the reserve, which leaves the others at least one call."""
-    if lane == OPT_OUT_LANE:
-        return limit
-    return max(limit - -(-limit // RESERVE), min(limit, 1))
+def _day(now: datetime) -> datetime:
+    return _hour(now).replace(hour=0)
+
+
+def _fold(db: sa.Connection, system: System, before: datetime) -> None:
+    """Add up by days what was called before a day. Two that do so at once double nothing: each adds up what it took away."""
+    mine = CALL.c.system == system
+    if db.scalar(sa.select(CALL.c.hour).where(mine, CALL.c.hour > before - DAY, CALL.c.hour < before).limit(1)) is None:
+        return
+    taken = db.execute(
+        sa.delete(CALL).where(mine, CALL.c.hour < before).returning(CALL.c.lane, CALL.c.hour, CALL.c.calls)
+    )
+    sums: Counter[tuple[str, datetime]] = Counter()
+    for row in taken:
+        sums[row.lane, _day(row.hour)] += row.calls
+    add(
+        db,
+        [{"system": system, "lane": lane, "hour": day, "calls": calls} for (lane, day), calls in sorted(sums.items())],
+    )
+
+
+def add(db: sa.Connection, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Add calls to what is written down of their system, lane and hour."""
+    make = sqlite.insert if db.dialect.name == "sqlite" else postgresql.insert
+    new = make(CALL)
+    more = {"calls": CALL.c.calls + new.excluded.calls}
+    if rows:
+        db.execute(new.on_conflict_do_update(index_elements=["system", "lane", "hour"], set_=more), rows)
+
+
+def used_by(db: sa.Connection, now: datetime) -> dict[System, lanes.Used]:
+    """Return what everybody has called, by system, as far as it is written down."""
+    return {system: _used(db, system, days, now) for system, days in by_hour(db, now).items()}
+
+
+def by_hour(db: sa.Connection, now: datetime) -> dict[System, dict[datetime, int]]:
+    """Return the calls of the last 365 days by system and hour; of more than nine days ago by the first hour of the day."""
+    query = sa.select(CALL.c.system, CALL.c.hour, sa.func.sum(CALL.c.calls).label("calls"))
+    query = query.where(CALL.c.hour >= _day(now + HOUR - YEAR), CALL.c.hour <= _hour(now))
+    found: dict[System, dict[datetime, int]] = {}
+    for row in db.execute(query.group_by(CALL.c.system, CALL.c.hour).order_by(CALL.c.hour)):
+        found.setdefault(System(row.system), {})[row.hour] = int(row.calls)
+    return found
+
+
+def _used(db: sa.Connection, system: System, hours: Mapping[datetime, int], now: datetime) -> lanes.Used:
+    """Return what one system was called, of which ``hours`` tells all but the last hours."""
+    hour, today = _hour(now), _day(now)
+    recent = {name: sa.func.sum(sa.case((which, CALL.c.calls), else_=0)) for name, which in _recent(hour).items()}
+    query = sa.select(*(total.label(name) for name, total in recent.items()))
+    sums = db.execute(
+        query.where(CALL.c.system == system, CALL.c.hour >= hour - lanes.MONTH, CALL.c.hour <= hour)
+    ).one()
+    days = [0] * lanes.YEAR
+    for at, calls in hours.items():
+        if at < today:
+            days[max(0, lanes.YEAR - 1 - (today - _day(at)).days)] += calls
+    days[-1] = sums.today or 0
+    told = {name: getattr(sums, name) or 0 for name in recent if name != "today"}
+    return lanes.Used(year=sum(days), days=tuple(days), age=now - min(hours, default=now), **told)
+
+
+def _recent(hour: datetime) -> dict[str, sa.ColumnElement[bool]]:
+    """Return which calls make up each sum of :class:`lanes.Used`."""
+    steered, once = CALL.c.lane.in_(lanes.STEERED), CALL.c.lane.in_(lanes.ONCE)
+    week = CALL.c.hour > hour - lanes.WEEK
+    return {
+        "hour": CALL.c.hour == hour,
+        "today": CALL.c.hour >= _day(hour),
+        "week": sa.and_(week, sa.not_(once)),
+        "steered_day": sa.and_(steered, CALL.c.hour > hour - DAY),
+        "steered_week": sa.and_(steered, week),
+        "other_month": sa.not_(sa.or_(steered, once)),
+    }
