@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 import typer
-from sqlalchemy.pool import QueuePool
 
 from worker.core import mapping_file
 from worker.store import database, upgrade
@@ -25,10 +24,8 @@ command = functools.cache(typer.main.get_command)
 
 @functools.lru_cache(maxsize=8)
 def connect(url: str) -> database.Store:
-    """Open a store that keeps its connections for as long as a pass lasts, and what it has compiled for longer."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(database, "NullPool", QueuePool)
-        return _connect(url)
+    """Open a store that lasts for several passes, with its connections and what it has compiled."""
+    return _connect(url)
 
 
 def take(patch: pytest.MonkeyPatch, template: Path) -> None:

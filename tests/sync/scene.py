@@ -17,9 +17,7 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 import httpx
-import pytest
 import sqlalchemy as sa
-from sqlalchemy.pool import QueuePool
 
 from tests.sync.vendors import Vendors
 from worker import config
@@ -58,13 +56,6 @@ UNSEEN_S = 36.0
 
 read_mapping = functools.lru_cache(maxsize=50)(mapping_file.load)
 """The same few texts are read by every scene; that takes longer than all else of setting one up."""
-
-
-def connected(url: str) -> database.Store:
-    """Open a store that keeps its connections for as long as the scene lasts."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(database, "NullPool", QueuePool)
-        return database.connect(url)
 
 
 class Killed(BaseException):
@@ -188,7 +179,7 @@ class Scene(Vendors):
         self.crm.clock.set(NOW)
         self.crm.world.reset(seed=None, records=self.records)
         self.mapping = self.mapped()
-        self.store = connected(self.url)
+        self.store = database.connect(self.url)
         tables.metadata.create_all(self.store.engine)
         self.wire = Wire(self.outreach, self.crm)
 

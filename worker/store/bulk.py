@@ -13,6 +13,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from worker.core.records import Kind
 from worker.store import outbox
+from worker.store.database import EASED
 from worker.store.mirror import MIRROR
 
 if TYPE_CHECKING:
@@ -69,8 +70,9 @@ def unknown(db: sa.Connection, kind: Kind) -> array[int]:
 
 
 def ease(db: sa.Connection) -> None:
-    """Let SQLite carry its log over into the file less often while this connection lasts; a crash loses nothing by it."""
+    """Let SQLite carry its log over into the file less often until this transaction is over; a crash loses nothing by it."""
     if db.dialect.name == "sqlite":
+        db.info[EASED] = True
         db.exec_driver_sql("PRAGMA wal_autocheckpoint=8000")
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import weakref
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.pool import NullPool
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
 BUSY_TIMEOUT_MS = 30_000
 CHUNK = 500
 """Rows a statement: below SQLite's limit on bound values for every table here."""
+EASED = "eased"
+"""What a connection is marked with whose log is carried over into the file less often (``bulk.ease``)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,22 +43,51 @@ class Store:
 
 
 def connect(url: str) -> Store:
-    """Open the store behind ``url``, which is not touched before the first transaction."""
+    """Open the store behind ``url``, which is not touched before the first transaction.
+
+    Connections are kept and used again, by this process alone: see :func:`_part`.
+    """
     if not url.startswith("sqlite"):
         # READ COMMITTED, the server's default: claims skip locked rows, settles compare the fence.
-        return Store(sa.create_engine(url, pool_pre_ping=True, pool_size=5, max_overflow=5, hide_parameters=True))
-    engine = sa.create_engine(url, hide_parameters=True, poolclass=NullPool)
-    sa.event.listen(engine, "connect", _prepare)
-    sa.event.listen(engine, "begin", _begin)
-    sa.event.listen(engine, "commit", _commit)
-    sa.event.listen(engine, "rollback", _rollback)
+        engine = sa.create_engine(url, pool_pre_ping=True, pool_size=5, max_overflow=5, hide_parameters=True)
+    else:
+        engine = sa.create_engine(url, hide_parameters=True)
+        sa.event.listen(engine, "connect", _prepare)
+        sa.event.listen(engine, "checkin", _unease)
+        sa.event.listen(engine, "begin", _begin)
+        sa.event.listen(engine, "commit", _commit)
+        sa.event.listen(engine, "rollback", _rollback)
+    _engines.add(engine)
     return Store(engine)
+
+
+_engines: weakref.WeakSet[sa.Engine] = weakref.WeakSet()
+
+
+def _close_idle() -> None:
+    """Close what lies idle before this process forks: no connection may be in two (SQLite, How To Corrupt, 2.6)."""
+    for engine in list(_engines):
+        engine.pool.dispose()
+
+
+def _part() -> None:
+    """Let a forked child open connections of its own; those in use at the fork stay its parent's, and open."""
+    for engine in list(_engines):
+        engine.dispose(close=False)
+
+
+os.register_at_fork(before=_close_idle, after_in_child=_part)
 
 
 def _prepare(connection: Any, _record: object) -> None:  # noqa: ANN401 - the driver's own class
     connection.isolation_level = None
     for pragma in (f"busy_timeout={BUSY_TIMEOUT_MS}", "journal_mode=WAL", "synchronous=NORMAL", "foreign_keys=ON"):
         connection.execute(f"PRAGMA {pragma}")
+
+
+def _unease(connection: Any, record: Any) -> None:  # noqa: ANN401 - the driver's own class, and the pool's
+    if record.info.pop(EASED, False) and connection is not None:
+        connection.execute("PRAGMA wal_autocheckpoint=1000")  # SQLite's own number
 
 
 def _begin(connection: sa.Connection) -> None:
