@@ -93,3 +93,41 @@ def test_what_says_nothing_is_told_so_without_its_words(body: bytes, words: str)
     with pytest.raises(outreach_hints.Unintelligible) as fault:
         outreach_hints.read(body)
     assert str(fault.value) == words
+
+
+@pytest.mark.parametrize(
+    "resource, attributes, urgent",
+    [
+        ("prospect", {"optedOut": True}, True),
+        ("prospect", {"emailOptedOut": True, "title": "Chief"}, True),
+        ("prospect", {"emailsOptStatus": "opted_out"}, True),
+        ("prospect", {"optedOutAt": "2026-11-20T09:00:00.000Z"}, True),
+        ("sequenceState", {"state": "opted_out"}, True),
+        ("sequenceState", {"state": "optedOut"}, True),
+        ("emailAddress", {"unsubscribedAt": "2026-11-20T09:00:00.000Z"}, True),
+        ("emailAddress", {"status": "unsubscribed"}, True),
+        (
+            "prospect",
+            {"optedOut": False, "emailOptedOut": False, "emailsOptStatus": "opted_in", "optedOutAt": None},
+            False,
+        ),
+        ("prospect", {"title": "Head of opted_out"}, False),
+        ("prospect", {}, False),
+        ("sequenceState", {"state": "finished"}, False),
+        ("emailAddress", {"status": "bounced"}, False),
+    ],
+)
+def test_what_may_tell_of_an_opt_out_is_urgent(resource: str, attributes: dict[str, object], urgent: bool) -> None:
+    """Whatever is set that says so, in either version of the payload; what says the contrary is not."""
+    for more in ({}, {"beforeUpdate": {"optedOut": True, "state": "opted_out"}}):
+        body = json.dumps(data(type=resource, attributes=attributes) | more).encode()
+        assert outreach_hints.may_opt_out(body) is urgent
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b"", b"\xff", b"[]", b"{}", b'{"data": 1}', b'{"data": {"attributes": []}}', b'{"data": {"attr', b"[" * 100_000],
+)
+def test_what_is_not_understood_is_not_urgent(body: bytes) -> None:
+    """It is stored like any other, and told apart later."""
+    assert not outreach_hints.may_opt_out(body)

@@ -12,10 +12,10 @@ NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)
 SECOND = timedelta(seconds=1)
 
 
-def arrived(store: Store, *events: str, at: datetime = NOON) -> None:
+def arrived(store: Store, *events: str, at: datetime = NOON, urgent: bool = False) -> None:
     """Let webhooks of these names come in."""
     with store.write() as db:
-        webhooks.keep(db, [Arrival(event, f"body of {event}".encode(), at) for event in events])
+        webhooks.keep(db, [Arrival(event, f"body of {event}".encode(), at, urgent) for event in events])
 
 
 def bodies(store: Store, *, limit: int = 10, now: datetime = NOON) -> list[str]:
@@ -51,6 +51,26 @@ def test_the_oldest_are_taken_first_and_by_one_only(store: Store) -> None:
         webhooks.put_off(db, [one.id for one in taken], NOON + 60 * SECOND)
     assert bodies(store, now=NOON + 59 * SECOND) == []
     assert bodies(store, now=NOON + 61 * SECOND) == ["body of a", "body of b", "body of c"]
+
+
+def test_the_urgent_go_first_and_starve_nobody(store: Store) -> None:
+    """Six ordinary ones wait, then six urgent ones: of four at once three are urgent while there are any, oldest first."""
+    arrived(store, *"abcdef")
+    arrived(store, *"UVWXYZ", urgent=True)
+    told = [[body[-1] for body in bodies(store, limit=4)] for _ in range(3)]
+    assert told == [["U", "V", "W", "a"], ["X", "Y", "Z", "b"], ["c", "d", "e", "f"]]
+    arrived(store, "1", "2", "3", "4", urgent=True)
+    assert [body[-1] for body in bodies(store, limit=4)] == ["1", "2", "3", "4"]  # nobody else waits
+    assert bodies(store, now=NOON + 14 * SECOND) == []
+
+
+def test_what_the_version_before_stored_is_ordinary(store: Store) -> None:
+    """A row that does not tell whether it is urgent waits its turn."""
+    arrived(store, "a", "b")
+    with store.write() as db:
+        db.execute(sa.update(webhooks.WEBHOOK).values(urgent=None))
+    arrived(store, "c", urgent=True)
+    assert bodies(store) == ["body of c", "body of a", "body of b"]
 
 
 def test_a_body_goes_once_it_was_looked_at(store: Store) -> None:

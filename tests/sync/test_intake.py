@@ -10,6 +10,7 @@ import sqlalchemy as sa
 from tests.sync.scene import LEASE_S, Killed, Life, Scene, fault, reads_of
 from worker.core import errors
 from worker.core.records import Kind
+from worker.remote import outreach_hints
 from worker.store import links, mirror, outbox, sights, webhooks
 from worker.store.webhooks import Arrival
 from worker.sync import intake
@@ -31,7 +32,8 @@ def arrived(scene: Scene, body: bytes) -> None:
     """Let anything come in."""
     with scene.store.write() as db:
         count = db.scalar(sa.select(sa.func.count()).select_from(webhooks.WEBHOOK))
-        webhooks.keep(db, [Arrival(f"event {count}", body, scene.now())])
+        urgent = outreach_hints.may_opt_out(body)
+        webhooks.keep(db, [Arrival(f"event {count}", body, scene.now(), urgent)])
 
 
 def take(scene: Scene, on: Applier | None = None, *, limit: int = 1000) -> intake.Taken:
@@ -117,6 +119,23 @@ def test_an_opt_out_goes_before_everything(scene: Scene) -> None:
     assert ("prospects", 1, outbox.Lane.OPT_OUT) in due(scene)
     scene.apply()
     assert (scene.of(1)[NO_EMAIL], scene.of(1)[STATE]) == (True, "Opted Out")
+
+
+def test_an_opt_out_does_not_wait_behind_a_flood(scene: Scene) -> None:
+    """Fifty others came before it: it is looked at in the first batch of four, and they are all looked at in the end."""
+    scene.prospect(1, 1)
+    scene.prospect(2, 1)
+    scene.sync()
+    for number in range(50):
+        told(scene, "prospect", 2, attributes={"title": f"Title {number}"})
+    scene.edit_outreach(op="opt_out", prospect=1)
+    told(scene, "prospect", 1, attributes={"optedOut": True})
+    assert take(scene, limit=4) == intake.Taken(read=4, moved=1, queued=1, more=True)
+    assert due(scene) == {("prospects", 1, outbox.Lane.OPT_OUT)}
+    assert left(scene) == 47
+    while take(scene, limit=20).more:
+        pass
+    assert left(scene) == 0
 
 
 def test_an_address_leads_to_its_prospect(scene: Scene) -> None:

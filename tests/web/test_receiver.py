@@ -9,10 +9,12 @@ from typing import Any
 
 import httpx
 import pytest
+import sqlalchemy as sa
 import structlog
 
 from tests.web import flood
 from tests.web.conftest import SECRET, MakeWeb, Web
+from worker.store import webhooks
 from worker.store.webhooks import Arrival
 from worker.web import receiver
 
@@ -37,6 +39,16 @@ def test_a_signed_webhook_is_stored_as_it_came(
     for number, body in enumerate(bodies):
         assert web.post(body, event=f"e{number}").status_code == 200
         assert web.stored() == bodies[: number + 1]
+
+
+def test_what_may_tell_of_an_opt_out_is_marked_as_urgent(web: Web) -> None:
+    """An unsubscribe is; an edit is not, nor what nobody can read."""
+    opt_out = BODY.replace(b'"title": "Title 1"', b'"optedOut": true')
+    for number, body in enumerate((BODY, opt_out, b'{"data": {"attributes": {"optedOut": tr')):
+        assert web.post(body, event=f"e{number}").status_code == 200
+    with web.store.read() as db:
+        rows = db.execute(sa.select(webhooks.WEBHOOK.c.urgent).order_by(webhooks.WEBHOOK.c.id))
+        assert [row.urgent for row in rows] == [False, True, False]
 
 
 def test_a_header_may_be_spelt_in_any_case(web: Web) -> None:

@@ -61,6 +61,45 @@ def is_signed(body: bytes, signature: str, secrets: Sequence[bytes]) -> bool:
     return any(found)
 
 
+class _Signs(msgspec.Struct):
+    """What of a record's attributes may tell of an opt-out (facts, outreach-api 6.1 and 6.4)."""
+
+    opted_out: Any = msgspec.field(default=None, name="optedOut")
+    opted_out_at: Any = msgspec.field(default=None, name="optedOutAt")
+    email_opted_out: Any = msgspec.field(default=None, name="emailOptedOut")
+    emails_opt_status: Any = msgspec.field(default=None, name="emailsOptStatus")
+    state: Any = None
+    unsubscribed_at: Any = msgspec.field(default=None, name="unsubscribedAt")
+    status: Any = None
+
+
+class _Data(msgspec.Struct):
+    attributes: _Signs = msgspec.field(default_factory=_Signs)
+
+
+class _Document(msgspec.Struct):
+    data: _Data
+
+
+_OPT_OUTS = msgspec.json.Decoder(_Document)
+
+
+def may_opt_out(body: bytes) -> bool:
+    """Tell whether a webhook may be about an opt-out; what cannot be understood is about none.
+
+    It decides only what is looked at first. There is no webhook of an opt-out as such: it comes as an update with the
+    attributes that were set (facts, outreach-api 7.1 and 7.2).
+    """
+    try:
+        told = _OPT_OUTS.decode(body).data.attributes
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return False
+    if told.opted_out or told.opted_out_at or told.email_opted_out or told.unsubscribed_at:
+        return True
+    words = f"{told.emails_opt_status} {told.state} {told.status}".lower()
+    return "opted_out" in words or "optedout" in words or "unsub" in words
+
+
 def read(body: bytes) -> Hint:
     """Return what a webhook hints at; raise :class:`Unintelligible`."""
     try:

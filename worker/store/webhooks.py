@@ -1,4 +1,7 @@
-"""Webhooks on their way: kept as they came in, taken oldest first under a lease, forgotten but for their event's name."""
+"""Webhooks on their way: kept as they came in, taken under a lease, forgotten but for their event's name.
+
+What may tell of an opt-out is taken first, everything else oldest first.
+"""
 
 from __future__ import annotations
 
@@ -25,6 +28,8 @@ KEPT = timedelta(days=3)
 at once more, which costs a look-up and does nothing."""
 GIVEN_UP = timedelta(days=2)
 """What could not be looked at for so long is done with: the polls have told it long ago."""
+OTHERS = 4
+"""Of what is taken at once, a fourth part at least is the oldest there is, however much is urgent."""
 CLEANED = 2000
 """Rows that one transaction drops."""
 TOO_OLD = "not looked at in two days; the polls cover it"
@@ -35,11 +40,12 @@ _DONE: dict[str, Any] = {"body": b"", "lease_until": None}
 
 @dataclass(frozen=True, slots=True)
 class Arrival:
-    """A webhook as it came in; ``event`` is what a repetition is known by."""
+    """A webhook as it came in; ``event`` is what a repetition is known by. ``urgent``: it may tell of an opt-out."""
 
     event: str
     body: bytes
     at: datetime
+    urgent: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,8 +70,9 @@ NO_PULSE = Pulse(None, 0, None)
 
 def keep(db: sa.Connection, arrivals: Sequence[Arrival]) -> None:
     """Store webhooks; one whose event is known already changes nothing."""
-    rows = {one.event: {"event": one.event, "body": one.body, "at": one.at} for one in arrivals}
-    upsert(db, WEBHOOK, list(rows.values()), key=("event",), update=())
+    told = {one.event: one for one in arrivals}
+    rows = [{"event": one.event, "body": one.body, "at": one.at, "urgent": one.urgent} for one in told.values()]
+    upsert(db, WEBHOOK, rows, key=("event",), update=())
 
 
 def any_free(db: sa.Connection, now: datetime) -> bool:
@@ -74,13 +81,19 @@ def any_free(db: sa.Connection, now: datetime) -> bool:
 
 
 def claim(db: sa.Connection, now: datetime, limit: int) -> list[Waiting]:
-    """Lease the oldest webhooks that nobody has in hand, and return them."""
-    query = sa.select(WEBHOOK.c.id, WEBHOOK.c.body).where(_free(now)).order_by(WEBHOOK.c.id).limit(limit)
-    rows = list(db.execute(query.with_for_update(skip_locked=True)))
+    """Lease webhooks that nobody has in hand, and return them: the urgent ones first, then the oldest."""
+    most = limit - limit // OTHERS
+    rows = _oldest(db, now, most, WEBHOOK.c.urgent == sa.true())
+    rows += _oldest(db, now, limit - len(rows), WEBHOOK.c.id.not_in([row.id for row in rows]) if rows else sa.true())
     if rows:
         meta.note_claim(db, now)
         put_off(db, [row.id for row in rows], now + LEASE)
     return [Waiting(row.id, row.body) for row in rows]
+
+
+def _oldest(db: sa.Connection, now: datetime, limit: int, which: sa.ColumnElement[bool]) -> list[Any]:
+    query = sa.select(WEBHOOK.c.id, WEBHOOK.c.body).where(_free(now), which).order_by(WEBHOOK.c.id).limit(limit)
+    return list(db.execute(query.with_for_update(skip_locked=True)))
 
 
 def put_off(db: sa.Connection, ids: Iterable[int], until: datetime) -> None:

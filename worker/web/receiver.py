@@ -161,7 +161,8 @@ class Receiver:
         body = request.body()
         if not outreach_hints.is_signed(body, request.header(SIGNATURE), self._secrets):
             return self._refused("forged", 401, "not signed with a secret that is known here")
-        arrival = Arrival(_name(request.header(EVENT), body), body, self._now())
+        urgent = outreach_hints.may_opt_out(body)
+        arrival = Arrival(_name(request.header(EVENT), body), body, self._now(), urgent)
         if not self._writer.stored(arrival, ANSWER_WITHIN_S):
             return self._refused("not_stored", 503, "the database does not take it just now")
         self._count("stored")
