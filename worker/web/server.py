@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ipaddress
 import logging
 import signal
@@ -109,7 +110,8 @@ class Server:
     def stop(self) -> None:
         """Let ``run`` come to its end; may be called from anywhere, a signal's handler too."""
         self._stop.set()
-        self._server.pull_trigger()
+        with contextlib.suppress(OSError):  # the loop may have seen it by itself, and be closed by now
+            self._server.pull_trigger()
 
     def _turn(self, seconds: float) -> None:
         self._server.asyncore.loop(timeout=seconds, use_poll=True, map=self._sockets, count=1)
