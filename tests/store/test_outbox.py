@@ -7,7 +7,7 @@ import sqlalchemy as sa
 
 from tests.store.makers import NOW, claimed, counts, ids, keep, later, opened, seen
 from worker.core.records import Kind
-from worker.store import backlog, database, outbox
+from worker.store import backlog, database, outbox, waking
 from worker.store.outbox import Lane, Standing
 
 
@@ -253,7 +253,7 @@ def test_tasks_wake_with_their_person(store: database.Store) -> None:
     waiting_tasks(store, 21, 22, 23)
     assert claimed(store, kind=Kind.TASK) == []
     with store.write() as db:
-        outbox.wake_tasks(db, [1, 3], later(5))
+        waking.wake_tasks(db, [1, 3], later(5))
     assert ids(claimed(store, kind=Kind.TASK, at=5)) == [21, 23]
 
 
@@ -263,7 +263,7 @@ def test_a_task_that_is_just_being_looked_at_wakes_too(store: database.Store) ->
     opened(store, 21, kind=Kind.TASK)
     looking = claimed(store, kind=Kind.TASK)
     with store.write() as db:
-        outbox.wake_tasks(db, [1], later(1))
+        waking.wake_tasks(db, [1], later(1))
     with store.write() as db:
         outbox.release(db, looking, standing=Standing.WAITING)
     assert ids(claimed(store, kind=Kind.TASK, at=2)) == [21]
@@ -276,7 +276,7 @@ def test_everything_that_waits_may_be_woken(store: database.Store) -> None:
     looking = claimed(store, kind=Kind.TASK)
     opened(store, 5)
     with store.write() as db:
-        outbox.wake_everything(db, Kind.TASK, later(1))
+        waking.wake_everything(db, Kind.TASK, later(1))
         outbox.release(db, looking, standing=Standing.WAITING)
     assert sorted(ids(claimed(store, kind=Kind.TASK, at=1))) == [21, 22]
     assert rows(store)[5].generation == 1

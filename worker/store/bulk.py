@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.dialects import sqlite
 
 from worker.core.records import Kind
 from worker.store import outbox
-from worker.store.database import EASED
+from worker.store.database import EASED, among
 from worker.store.mirror import MIRROR
 
 if TYPE_CHECKING:
@@ -42,21 +42,13 @@ def known(db: sa.Connection, kind: Kind, ids: Sequence[int]) -> dict[int, Known]
     if not ids:
         return {}
     query = sa.select(MIRROR.c.id, MIRROR.c.updated_at, MIRROR.c.deleted)
-    rows = db.execute(query.where(MIRROR.c.kind == kind, _among(db, MIRROR.c.id, ids)))
+    rows = db.execute(query.where(MIRROR.c.kind == kind, among(db, MIRROR.c.id, ids)))
     return {row.id: Known(row.updated_at, row.deleted) for row in rows}
 
 
 def highest(db: sa.Connection, kind: Kind) -> int:
     """Return the highest id of a kind that the mirror holds, tombstones included; 0 if it holds none."""
     return int(db.execute(sa.select(sa.func.max(MIRROR.c.id)).where(MIRROR.c.kind == kind)).scalar() or 0)
-
-
-def _among(db: sa.Connection, column: sa.ColumnElement[int], ids: Sequence[int]) -> sa.ColumnElement[bool]:
-    """Return whether a column is one of many ids: a single value to the driver, not one each."""
-    if db.dialect.name != "sqlite":
-        return column == sa.any_(sa.literal(list(ids), postgresql.ARRAY(sa.BigInteger)))
-    told = sa.func.json_each(_json.encode(ids).decode()).table_valued("value")
-    return column.in_(sa.select(told.c.value))
 
 
 def unknown(db: sa.Connection, kind: Kind) -> array[int]:
@@ -143,7 +135,7 @@ def open_owners(db: sa.Connection, state_ids: Sequence[int], *, now: datetime) -
         return 0
     owner = MIRROR.c.prospect_id + 0  # or SQLite looks through the index of all prospects
     rows = outbox.rows_for(Kind.PROSPECT, owner, now).where(
-        MIRROR.c.kind == Kind.STATE, _among(db, MIRROR.c.id, state_ids)
+        MIRROR.c.kind == Kind.STATE, among(db, MIRROR.c.id, state_ids)
     )
     return outbox.open_rows(
         db, rows.where(MIRROR.c.deleted == sa.false(), owner.is_not(None)).distinct().order_by(owner)

@@ -8,11 +8,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
 BUSY_TIMEOUT_MS = 30_000
 CHUNK = 500
@@ -61,6 +62,7 @@ def connect(url: str) -> Store:
     return Store(engine)
 
 
+_json = msgspec.json.Encoder()
 _engines: weakref.WeakSet[sa.Engine] = weakref.WeakSet()
 
 
@@ -134,3 +136,22 @@ def chunks(ids: Sequence[int]) -> Iterator[Sequence[int]]:
     """Return the ids in portions that fit one statement."""
     for start in range(0, len(ids), CHUNK):
         yield ids[start : start + CHUNK]
+
+
+def among(db: sa.Connection, column: sa.ColumnElement[int], ids: Sequence[int]) -> sa.ColumnElement[bool]:
+    """Return whether a column is one of many ids: a single value to the driver, not one each."""
+    if db.dialect.name != "sqlite":
+        return column == sa.any_(sa.literal(list(ids), postgresql.ARRAY(sa.BigInteger)))
+    told = sa.func.json_each(_json.encode(ids).decode()).table_valued("value")
+    return column.in_(sa.select(told.c.value))
+
+
+def table_of(db: sa.Connection, texts: Mapping[int, str]) -> sa.FromClause:
+    """Return texts by their id as a table of the columns ``id`` and ``text``: one or two values to the driver, not two each."""
+    if db.dialect.name != "sqlite":
+        ids = sa.literal(list(texts), postgresql.ARRAY(sa.BigInteger))
+        told = sa.literal(list(texts.values()), postgresql.ARRAY(sa.Text))
+        return sa.func.unnest(ids, told).table_valued("id", "text").render_derived()
+    rows = sa.func.json_each(_json.encode(list(texts.items())).decode()).table_valued("value")
+    parts = (sa.func.json_extract(rows.c.value, f"$[{place}]") for place in (0, 1))
+    return sa.select(*(part.label(name) for part, name in zip(parts, ("id", "text"), strict=True))).subquery()

@@ -14,7 +14,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from worker.core.intents import UNCONFIRMED
 from worker.core.records import Kind, Ref
 from worker.store import meta
-from worker.store.database import chunks, upsert
+from worker.store.database import among, chunks, table_of, upsert
 from worker.store.mirror import MIRROR
 from worker.store.tables import ChangeRow, HoldRow
 
@@ -183,7 +183,7 @@ def claim(
     """
     free = sa.or_(CHANGE.c.lease_until.is_(None), CHANGE.c.lease_until < now)
     query = (
-        sa.select(CHANGE)
+        sa.select(*_CLAIMED)
         .where(CHANGE.c.kind == kind, CHANGE.c.state == Standing.DUE, CHANGE.c.next_at <= now, free)
         .where(CHANGE.c.lane.in_([int(lane) for lane in lanes]))
         .where(sa.true() if only is None else CHANGE.c.record_id.in_(sorted(only)))
@@ -191,7 +191,7 @@ def claim(
         .limit(limit)
         .with_for_update(skip_locked=True)
     )
-    rows = list(db.execute(query))
+    rows = db.execute(query).all()
     if not rows:
         return []
     meta.note_claim(db, now)
@@ -200,28 +200,35 @@ def claim(
     taken = rows[:1] if alone else [row for row in rows if row.lease_until is None and not row.alone]
     db.execute(
         sa.update(CHANGE)
-        .where(CHANGE.c.id.in_([row.id for row in taken]))
+        .where(among(db, CHANGE.c.id, [row.id for row in taken]))
         .values(
             lease_until=now + LEASE, fence=CHANGE.c.fence + 1, attempts=CHANGE.c.attempts + int(orphan), alone=alone
         )
     )
-    return [_change(row, orphan=orphan) for row in taken]
+    return [_change(kind, row, orphan=orphan) for row in taken]
 
 
-def _change(row: Any, *, orphan: bool) -> Change:  # noqa: ANN401 - a row of the driver
+_CLAIMED = [
+    CHANGE.c[name]
+    for name in "id record_id lane generation fence attempts opened_at alone hold_key intent wish lease_until".split()
+]
+
+
+def _change(kind: Kind, row: Any, *, orphan: bool) -> Change:  # noqa: ANN401 - a row of the driver
+    record_id, record, lane, generation, fence, attempts, opened_at, alone, hold_key, intent, wish, _ = row
     return Change(
-        id=row.id,
-        ref=Ref(Kind(row.kind), row.record_id),
-        lane=Lane(row.lane),
-        generation=row.generation,
-        fence=row.fence + 1,
-        attempts=row.attempts + int(orphan),
-        opened_at=row.opened_at,
-        alone=orphan or row.alone,
-        doomed=orphan and row.alone,
-        hold_key=row.hold_key,
-        intent=msgspec.json.decode(row.intent) if row.intent else {},
-        wish=msgspec.json.decode(row.wish) if row.wish else {},
+        id=record_id,
+        ref=Ref(kind, record),
+        lane=Lane(lane),
+        generation=generation,
+        fence=fence + 1,
+        attempts=attempts + int(orphan),
+        opened_at=opened_at,
+        alone=orphan or alone,
+        doomed=orphan and alone,
+        hold_key=hold_key,
+        intent=msgspec.json.decode(intent) if intent else {},
+        wish=msgspec.json.decode(wish) if wish else {},
     )
 
 
@@ -238,14 +245,11 @@ def intend(db: sa.Connection, changes: Sequence[tuple[Change, Mapping[str, Any]]
     if not changes:
         return []
     mine = ours(db, [change for change, _ in changes])
-    rows = [
-        {"row_id": change.id, "told": msgspec.json.encode(intent).decode()}
-        for change, intent in changes
-        if change.id in mine
-    ]
-    told = sa.update(CHANGE).where(CHANGE.c.id == sa.bindparam("row_id"))
-    if rows:
-        db.execute(told.values(intent=sa.bindparam("told"), lease_until=now + LEASE), rows)
+    told = {change.id: msgspec.json.encode(intent).decode() for change, intent in changes if change.id in mine}
+    if told:
+        rows = table_of(db, told)
+        written = sa.update(CHANGE).where(CHANGE.c.id == rows.c.id)
+        db.execute(written.values(intent=rows.c.text, lease_until=now + LEASE))
     return [change for change, _ in changes if change.id in mine]
 
 
@@ -258,8 +262,17 @@ def note_wish(db: sa.Connection, change: Change, wish: Mapping[str, Any], now: d
 
 def ours(db: sa.Connection, changes: Sequence[Change]) -> set[int]:
     """Return the ids of those changes that nobody else has claimed since, and keep them so for this transaction."""
-    query = sa.select(CHANGE.c.id).where(_ours(changes)).with_for_update()
-    return set(db.execute(query).scalars()) if changes else set()
+    return set(_read(db, changes))
+
+
+def _read(db: sa.Connection, changes: Sequence[Change]) -> dict[int, int]:
+    """Return the generations of those changes that are still ours, and lock them."""
+    if not changes:
+        return {}
+    query = sa.select(CHANGE.c.id, CHANGE.c.fence, CHANGE.c.generation)
+    rows = db.execute(query.where(among(db, CHANGE.c.id, [one.id for one in changes])).with_for_update()).all()
+    fences = {one.id: one.fence for one in changes}
+    return {change_id: generation for change_id, fence, generation in rows if fences[change_id] == fence}
 
 
 def scatter(db: sa.Connection, changes: Sequence[Change], now: datetime) -> None:
@@ -275,12 +288,12 @@ def renew(db: sa.Connection, changes: Sequence[Change], now: datetime) -> None:
 
 def settle(db: sa.Connection, changes: Sequence[Change]) -> None:
     """Close what was read and done; a row that an edit has reached meanwhile stays open, with a clean slate."""
-    if not changes:
-        return
-    read = sa.tuple_(CHANGE.c.id, CHANGE.c.fence, CHANGE.c.generation)
-    db.execute(sa.delete(CHANGE).where(read.in_([(one.id, one.fence, one.generation) for one in changes])))
-    again = {**_BLANK, "attempts": 0, "hold_key": None, "error": None, "wish": None}
-    db.execute(sa.update(CHANGE).where(_ours(changes)).values(**again))
+    found = _read(db, changes)
+    done = [one.id for one in changes if found.get(one.id) == one.generation]
+    db.execute(sa.delete(CHANGE).where(among(db, CHANGE.c.id, done)))
+    if reached := sorted(set(found) - set(done)):
+        again = {**_BLANK, "attempts": 0, "hold_key": None, "error": None, "wish": None}
+        db.execute(sa.update(CHANGE).where(among(db, CHANGE.c.id, reached)).values(**again))
     for key in {change.hold_key for change in changes if change.hold_key}:
         _unhook(db, key)
 
@@ -368,30 +381,6 @@ def lift(db: sa.Connection, keys: Iterable[str], now: datetime) -> int:
     count = db.execute(freed.values(state=Standing.DUE.value, next_at=now, hold_key=None)).rowcount
     db.execute(sa.delete(HOLD).where(HOLD.c.key.in_(wanted)))
     return count
-
-
-def wake_tasks(db: sa.Connection, prospect_ids: Sequence[int], now: datetime) -> None:
-    """Make due the tasks that wait for one of these prospects to have a person, told by themselves or by their state."""
-    for part in chunks(list(prospect_ids)):
-        states = sa.select(MIRROR.c.id).where(MIRROR.c.kind == Kind.STATE, MIRROR.c.prospect_id.in_(part))
-        theirs = sa.or_(MIRROR.c.prospect_id.in_(part), MIRROR.c.state_id.in_(states))
-        _wake(
-            db, Kind.TASK, CHANGE.c.record_id.in_(sa.select(MIRROR.c.id).where(MIRROR.c.kind == Kind.TASK, theirs)), now
-        )
-
-
-def wake_everything(db: sa.Connection, kind: Kind, now: datetime) -> None:
-    """Make due whatever of a kind waits."""
-    _wake(db, kind, sa.true(), now)
-
-
-def _wake(db: sa.Connection, kind: Kind, which: sa.ColumnElement[bool], now: datetime) -> None:
-    """Make due what waits, and keep from waiting what somebody is looking at just now."""
-    waiting = CHANGE.c.state == Standing.WAITING
-    found = sa.update(CHANGE).where(CHANGE.c.kind == kind, sa.or_(waiting, CHANGE.c.lease_until.is_not(None)), which)
-    next_at = sa.case((waiting, sa.literal(now, CHANGE.c.next_at.type)), else_=CHANGE.c.next_at)
-    state = sa.case((waiting, Standing.DUE.value), else_=CHANGE.c.state)
-    db.execute(found.values(state=state, next_at=next_at, generation=CHANGE.c.generation + 1))
 
 
 def unkeep(db: sa.Connection) -> None:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from worker.core import errors, transforms
 from worker.core.mapping import Computed
 from worker.core.records import Kind
-from worker.store import outbox
+from worker.store import outbox, waking
 from worker.sync import streams
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ def check(*, store: Store, crm: Workbooks, mapping: Mapping, now: datetime, refu
         if mended:
             outbox.lift(db, mended, now)
             outbox.open_all(db, Kind.PROSPECT, now=now)
-            outbox.wake_everything(db, Kind.TASK, now)
+            waking.wake_everything(db, Kind.TASK, now)
     return lacks
 
 

@@ -10,7 +10,7 @@ from worker.core import consent, errors, intents, plan, shadows, transforms
 from worker.core.mapping import PERSON_ADDRESSES, Computed
 from worker.core.plan import Action
 from worker.core.records import Kind, Link, Ref, Shadow, Snapshot, System
-from worker.store import exchanges, liftings, links, mirror, outbox
+from worker.store import exchanges, liftings, links, mirror, outbox, waking
 from worker.store.links import Written
 from worker.store.outbox import Lane, Standing
 from worker.sync import causes, doubts, refusals, streams
@@ -246,7 +246,7 @@ def _lifted(
 
 def bring_tasks_along(db: sa.Connection, prospect_ids: Sequence[int], now: datetime) -> None:
     """Wake tasks that waited for these people, and look again at those written for a person they replace."""
-    outbox.wake_tasks(db, prospect_ids, now)
+    waking.wake_tasks(db, prospect_ids, now)
     theirs = [
         one.ref.id
         for found in mirror.related(db, Kind.TASK, "prospect", prospect_ids, deleted=True).values()

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from worker.core import tasks, transforms
 from worker.core.mapping import SkipSignal
 from worker.core.records import Kind, Ref
-from worker.store import links, mirror, outbox
+from worker.store import links, mirror, outbox, waking
 from worker.store.outbox import Lane
 from worker.sync import door, notice
 
@@ -53,7 +53,7 @@ def removed(
         queued = outbox.open_changes(db, Kind.PROSPECT, whose, lane=Lane.EDIT, now=now)
     elif kind is Kind.PROSPECT:
         queued = outbox.open_changes(db, Kind.PROSPECT, living, lane=Lane.EDIT, now=now)
-        outbox.wake_tasks(db, sorted(living), now)
+        waking.wake_tasks(db, sorted(living), now)
     elif kind is Kind.TASK:
         queued = _doubtful(db, living.values(), mapping, now=now)
     return notice.Told(len(living), queued + _hanging_tasks(db, kind, living, mapping, now=now))
