@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
+from collections.abc import Iterator
 
 import httpx
 
-from tests.fault.rig import Unsettled, listens
+from tests.celery.rig import QUEUES, is_alive
+from tests.fault.rig import START_S, Rig, Unsettled, listens
 from tests.fault.scene import Scenario, Scene
 
-PUBLISHER_S = 12.0
+PUBLISHER_S, FROZEN_S, RESUME_S = 12.0, 60.0, 60.0
+FULL_S, PILE_S = 6.0, 3.0
+POLLS = 8
+"""More calls than what was under way can still make by itself."""
 
 
 def broker_lost(scene: Scene) -> None:
@@ -39,39 +45,124 @@ def messages_lost(scene: Scene) -> None:
 
 
 def broker_frozen(scene: Scene) -> None:
-    """The broker stands still; meanwhile the web answers in time."""
+    """The broker stands still; meanwhile the web answers in time, and who publishes does not hang."""
     if scene.wave:
         return
     url = listens(scene.rig)
-    scene.rig.freeze("broker")
-    deadline = time.monotonic() + 20
-    while time.monotonic() < deadline:
-        began = time.monotonic()
-        code = httpx.get(f"{url}/readyz", timeout=PUBLISHER_S).status_code
-        if code not in {200, 503}:
-            raise Unsettled(f"F12 readyz answers {code}")
-        time.sleep(max(0.0, 2 - (time.monotonic() - began)))
-    scene.rig.thaw("broker")
+    with _publishing(scene.rig):
+        scene.rig.freeze("broker")
+        deadline = time.monotonic() + FROZEN_S
+        while time.monotonic() < deadline:
+            began = time.monotonic()
+            code = httpx.get(f"{url}/readyz", timeout=PUBLISHER_S).status_code
+            if code not in {200, 503}:
+                raise Unsettled(f"F12 readyz answers {code}")
+            time.sleep(max(0.0, 2 - (time.monotonic() - began)))
+        scene.rig.thaw("broker")
+    _goes_on(scene, "F12")
+
+
+@contextlib.contextmanager
+def _publishing(rig: Rig) -> Iterator[None]:
+    """Let somebody ring all the while; Unsettled if a ring took too long."""
+    rig.start("publisher1")
+    log = rig.processes["publisher1"].log
+    rig.wait_for(lambda: log.read_text().count("\n") > 1, START_S)
+    yield
+    rings = log.read_text().count("\n")
+    rig.wait_for(lambda: log.read_text().count("\n") > rings, 2 * PUBLISHER_S)
+    longest = max(float(line) for line in log.read_text().splitlines())
+    rig.kill("publisher1")
+    if longest > PUBLISHER_S:
+        raise Unsettled(f"F12 a ring took {longest:.1f} s, above {PUBLISHER_S:.0f}")
+
+
+def _goes_on(scene: Scene, name: str) -> None:
+    """Messages arrive again in time: streams are polled, which beat rings for."""
+    asked = scene.rig.mark()["outreach"]
+    try:
+        scene.notes["resumed"] = scene.rig.wait_for(lambda: scene.rig.mark()["outreach"] > asked + POLLS, RESUME_S)
+    except Unsettled:
+        raise Unsettled(f"{name} nothing is polled {RESUME_S:.0f} s later") from None
+
+
+def broker_half_open(scene: Scene) -> None:
+    """Every connection to the broker is dead, and nobody says so; new ones are well."""
+    if scene.wave % 2 == 0:
+        scene.rig.wires.turn("broker", "deaf")
+        _goes_on(scene, "F13")
+
+
+def broker_full(scene: Scene) -> None:
+    """The broker takes nothing more, for its memory is used up; then there is room again."""
+    with scene.rig.messages() as db:
+        db.config_set("maxmemory", 1)
+        time.sleep(FULL_S)
+        db.config_set("maxmemory", 0)
+
+
+def replayed(scene: Scene) -> None:
+    """What waits in the broker comes three times over, shuffled, a part of it waves later."""
+    rig, late = scene.rig, scene.notes.setdefault("late", [])
+    for name in ("worker", "optout"):
+        rig.freeze(name)
+    time.sleep(PILE_S)
+    with rig.messages() as db:
+        for queue in QUEUES:
+            key = f"outbook:{queue}"
+            told = 3 * list(db.lrange(key, 0, -1))
+            scene.chance.shuffle(told)
+            late += [(key, one) for one in told[::3]]
+            db.delete(key)
+            for one in told:
+                db.lpush(key, one)
+        for key, one in late if scene.last else ():
+            db.lpush(key, one)
+    scene.notes["replayed"] = scene.notes.get("replayed", 0) + len(late)
+    for name in ("worker", "optout"):
+        rig.thaw(name)
+    time.sleep(1)
+
+
+def _were_replayed(scene: Scene) -> str:
+    return "" if scene.notes.get("replayed") else "no message waited to be replayed"
 
 
 def garbage(scene: Scene) -> None:
-    """What is no message of ours lies in the queues."""
+    """What is no message of ours lies in the queues; the workers live on."""
+    foreign = b'{"body": "gASVAQAAAA==", "content-type": "application/x-python-serialize", "headers": {}}'
+    unknown = (
+        b'{"body": "W1tdLCB7fSwge31d", "content-encoding": "utf-8", "content-type": "application/json", "headers":'
+        b' {"task": "foreign.task", "id": "1"}, "properties": {"body_encoding": "base64", "delivery_tag": "f1",'
+        b' "delivery_info": {"exchange": "", "routing_key": "apply"}}}'
+    )
+    large = (
+        b'{"body": "' + b"A" * 5_000_000 + b'", "content-type": "application/json", "headers": {}, "properties": {}}'
+    )
+    nonsense = (unknown, foreign, b"\xff\xfe\x00 no JSON", large)[scene.wave % 4]
+    ids = {name: scene.rig.processes[name].pid for name in ("worker", "optout")}
     with scene.rig.messages() as db:
         for queue in ("apply", "poll", "optout"):
-            foreign = '{"body": "gASVAQAAAA==", "content-type": "application/x-python-serialize", "headers": {}}'
-            unknown = (
-                '{"body": "W1tdLCB7fSwge31d", "content-encoding": "utf-8", "content-type": "application/json", "headers":'
-                ' {"task": "foreign.task", "id": "1"}, "properties": {"body_encoding": "base64", "delivery_tag": "f1",'
-                ' "delivery_info": {"exchange": "", "routing_key": "apply"}}}'
-            )
-            db.lpush(f"outbook:{queue}", foreign if scene.wave % 2 else unknown)
-    time.sleep(1)
+            db.lpush(f"outbook:{queue}", nonsense)
+    time.sleep(2)
+    for name, pid in ids.items():
+        if not is_alive(pid):
+            raise Unsettled(f"F16 {name} died of {nonsense[:20]!r}")
 
 
 SCENARIOS = [
     Scenario("F10", "broker killed, its data lost", broker_lost, short_of="10 times; here once a wave"),
     Scenario("F10k", "broker killed, its data kept", broker_killed, short_of="not in the facts by itself"),
     Scenario("F11", "FLUSHALL; unacked gone; bindings gone", messages_lost),
-    Scenario("F12", "broker frozen", broker_frozen, short_of="60 s; here 20 s"),
-    Scenario("F16", "foreign messages in the queues", garbage, short_of="no oversized ones, none that is no JSON"),
+    Scenario("F12", "broker frozen for 60 s, somebody rings all the while", broker_frozen),
+    Scenario("F13", "connections to the broker dead without a word", broker_half_open),
+    Scenario("F14", "the broker's memory used up", broker_full),
+    Scenario(
+        "F15",
+        "every message three times, shuffled, some late",
+        replayed,
+        check=_were_replayed,
+        short_of="late by 10 min; here by some waves",
+    ),
+    Scenario("F16", "foreign, huge and broken messages in the queues", garbage),
 ]

@@ -44,8 +44,11 @@ ARGUMENTS = {
     "beat": ("beat",),
     "web": ("web",),
     "sync": ("sync", "--json", "--wait", "5"),
+    "publisher": (),
 }
-"""How each process is started; ``beat2`` is a second ``beat``."""
+"""How each process is started; ``beat2`` is a second ``beat``, which ends with the faults."""
+MODULES = {"publisher": "tests.fault.publisher"}
+"""What is run where it is not the product itself."""
 OURS = ("broker", "worker", "optout", "beat", "web")
 VENDORS = ("outreach", "workbooks")
 
@@ -84,7 +87,8 @@ class Rig:
                 self._spawn(name, (sys.executable, "-I", "-S", str(wires.SCRIPT), *self._ends()))
                 self.wait_for(lambda: self.wires.heard(self.processes["proxy"].log), START_S)
             else:
-                self._spawn(name, (sys.executable, "-m", "worker", *ARGUMENTS[name.rstrip("0123456789")]))
+                kind = name.rstrip("0123456789")
+                self._spawn(name, (sys.executable, "-m", MODULES.get(kind, "worker"), *ARGUMENTS[kind]))
 
     def _start_postgres(self) -> None:
         assert self.postgres is not None
