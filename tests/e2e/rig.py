@@ -157,6 +157,7 @@ class Stage(worlds.World):
     crm: ControlApp
     environ: dict[str, str] = field(default_factory=dict)
     skipped_s: float = 0.0
+    paper: Callable[[], io.StringIO] = io.StringIO
 
     def use(self, *, outreach_app: ControlApp | None = None, crm_app: ControlApp | None = None) -> None:
         """Put simulators in place, with the time that has passed so far."""
@@ -186,7 +187,7 @@ class Stage(worlds.World):
 
     def outbook(self, *arguments: str) -> Pass:
         """Run the command in this process, as ``python -m worker`` does, its waits taking no time."""
-        out, err = io.StringIO(), io.StringIO()
+        out, err = self.paper(), io.StringIO()
         with self.monkeypatch.context() as patch, _loggers_kept(), _handlers_kept():
             for name, text in self.environ.items():
                 patch.setenv(name, text)

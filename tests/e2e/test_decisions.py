@@ -169,7 +169,7 @@ def test_reject_unlinks_what_was_deleted(stage: Stage) -> None:
     refused = stage.outbook("held", "reject", "--kind", "ambiguous")
     assert (refused.code, "outbook link --prospect" in refused.err) == (4, True)
     ended = stage.outbook("held", "reject", "--prospect", str(prospect))
-    assert (ended.code, "1 entries rejected, 1 pairs unlinked" in ended.out) == (0, True)
+    assert (ended.code, "1 entry rejected, 1 pair unlinked" in ended.out) == (0, True)
     told = stage.sync(code=3)
     assert (told.report["held"], told.crm) == (1, {})
     stage.set_prospect(prospect, title="Engineer")

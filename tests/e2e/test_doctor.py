@@ -195,21 +195,22 @@ FAIL  mapping   m.yaml:3:1: unknown key [roll_upp]
                 → run: outbook mapping check m.yaml
 
 1 ok, 1 WARN, 1 FAIL
+next: mend what says FAIL, then outbook doctor again
 """
 
 
 def test_the_page_reads_as_it_should() -> None:
     """One line a check, its fix below it; brackets in words are no markup."""
     out = io.StringIO()
-    console = Console(file=out)
+    console = Console(file=out, width=200)
     found = [
         ok("settings", "all that is needed is there"),
         warn("broker", "may throw messages away", "set: maxmemory-policy noeviction"),
         fail("mapping", "m.yaml:3:1: unknown key [roll_upp]", "run: outbook mapping check m.yaml"),
     ]
     for line in doctor.drawn(found):
-        console.print(line, soft_wrap=True)
-    assert out.getvalue() == PAGE
+        console.print(line)
+    assert [line.rstrip() for line in out.getvalue().splitlines()] == PAGE.splitlines()
 
 
 def test_a_check_that_nobody_foresaw_to_fail_is_a_failure_of_its_own() -> None:

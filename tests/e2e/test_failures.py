@@ -113,7 +113,7 @@ def test_more_than_twenty_are_dropped_only_if_meant(stage: Stage) -> None:
     left = stage.outbook("failures", "drop", "--cause", "1")
     assert (left.code, "needs --yes" in left.err) == (4, True)
     assert stage.rows("SELECT count(*) FROM change WHERE state = 'dead'") == [(21,)]
-    assert stage.outbook("failures", "drop", "--cause", "1", "--yes").out == "21 dropped\n"
+    assert stage.outbook("failures", "drop", "--cause", "1", "--yes").out == "21 dead letters dropped\n"
 
 
 def test_an_opt_out_is_never_dropped(stage: Stage) -> None:
@@ -122,7 +122,7 @@ def test_an_opt_out_is_never_dropped(stage: Stage) -> None:
     lane = "UPDATE change SET lane = 0 WHERE record_id = {}"
     done(stage, lane.format(bo))
     told = stage.outbook("failures", "drop", f"prospect:{bo}", f"prospect:{cy}")
-    assert (told.code, told.out) == (3, "1 dropped\n")
+    assert (told.code, told.out) == (3, "1 dead letter dropped\n")
     assert f"prospect:{bo} carries an opt-out" in told.err
     assert stage.outbook("failures", "drop", f"prospect:{bo}").code == 4
     assert stage.rows("SELECT record_id, state FROM change") == [(bo, "dead")]
@@ -131,7 +131,7 @@ def test_an_opt_out_is_never_dropped(stage: Stage) -> None:
     row = f"'prospects', {bo}, 0, 'dead', 1, 0, 1, 0, '2026-11-20 09:00:00'"
     names = "kind, record_id, lane, state, generation, fence, attempts, alone, opened_at"
     done(stage, f"INSERT INTO change ({names}) VALUES ({row})")
-    assert stage.outbook("failures", "drop", f"prospect:{bo}").out == "1 dropped\n"
+    assert stage.outbook("failures", "drop", f"prospect:{bo}").out == "1 dead letter dropped\n"
 
 
 def test_saying_nothing_or_both_is_refused(stage: Stage) -> None:

@@ -241,7 +241,7 @@ def test_the_words_for_people(stage: Stage) -> None:
     told = stage.outbook("forget", "--prospect", str(prospect))
     assert told.code == 0
     lines = told.out.splitlines()
-    assert lines[0] == f"forgotten: prospect {prospect}, person {person}, 1 addresses"
+    assert lines[0] == f"forgotten: prospect {prospect}, person {person}, 1 address"
     assert lines[2:] == [
         f"still in Outreach: prospect {prospect}; delete it there",
         f"still in Workbooks: person {person}; delete it there",

@@ -229,7 +229,7 @@ def test_a_comparison_that_is_stopped_says_how_to_go_on(stage: Stage, monkeypatc
         patch.setattr("worker.cli.stopper.Stopper.exit_code", 130)
         told = stage.outbook("reconcile")
     assert (told.code, "--limit" in told.err) == (130, True)
-    assert "100 % of 1 pairs compared, not at its end yet" in told.out
+    assert "100 % of 1 pair compared, not at its end yet" in told.out
 
 
 def test_people_read_a_table(stage: Stage) -> None:
@@ -238,5 +238,5 @@ def test_people_read_a_table(stage: Stage) -> None:
     stage.set_person(stage.person_of(ada)["id"], **{STATE: "Finished"})
     told = stage.outbook("reconcile")
     assert told.code == 2
-    for words in ("100 % of 1 pairs compared", "differences: fields 1", f"{STATE}: outreach"):
+    for words in ("100 % of 1 pair compared", "differences: fields 1", f"{STATE}: outreach"):
         assert words in told.out

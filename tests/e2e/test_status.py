@@ -17,7 +17,7 @@ EARLIER = datetime(2026, 11, 20, 11, 59, 48, tzinfo=UTC)
 
 
 def _outlook() -> Outlook:
-    stream = values.Stream("prospects", True, False, EARLIER, EARLIER, 12.0, None)
+    stream = values.Stream("prospects", True, False, EARLIER, EARLIER, 12.0, None, values.Lag(9, 4.0, 130.0))
     broken = values.Stream("tasks", True, False, EARLIER, EARLIER, 7300.0, "answered 503 [twice]")
     counts = values.Open(3, 1, 0, 2, 4, 12)
     return Outlook(
@@ -53,10 +53,23 @@ def _outlook() -> Outlook:
         mapping=values.InForce("sha256:0123456789abcdef", EARLIER, "m.yaml", "sha256:ff", True, None, ("people",)),
         credentials=values.Credentials(date(2026, 11, 30), 10, EARLIER, 13.9),
         nets=values.Nets(
-            rounds=(values.Round("sweep", EARLIER, EARLIER, NOON, {"looked": 7}),),
+            rounds=(
+                values.Round("reconcile", EARLIER, EARLIER, NOON, {"coverage": 100, "differences": 2}, 0.25, EARLIER),
+                values.Round("sweep", EARLIER, EARLIER, NOON, {"looked": 7}),
+            ),
             webhooks=values.Webhooks(EARLIER, 3),
             seen={"webhook": 90, "poll": 10, "sweep": 2},
             caught_only_by_sweep=2,
+            silence="no webhook has come for long",
+        ),
+        work=values.Work(
+            ok=False,
+            oldest_due_at=EARLIER,
+            oldest_due_age_s=130.0,
+            leased=2,
+            troubles=("3 changes are due and nobody takes any up",),
+            ticks=(values.Tick("beat", EARLIER, 12.0), values.Tick("worker:apply", EARLIER, 300.0)),
+            halted=(values.Halted("workbooks", "authorisation", EARLIER),),
         ),
         next=(values.Advice("1 entry waits", "outbook held list"), values.Advice("4 failed", "outbook failures list")),
     )
@@ -65,35 +78,42 @@ def _outlook() -> Outlook:
 PAGE = """\
 Outbook at 2026-11-20 12:00:00
 
-safe    WARN  opt-outs on their way: 2, the oldest for 22 min
-              opt-outs that could not be delivered: 1
-              opted out within the last hour: 21; unusually many
-              kept back: 12, opt-outs among them 1 (OUTBOOK_ONLY)
-              paused: to-crm since 2026-11-20 11:59:48, the importer runs
-fresh   WARN  to Workbooks: from edit to write p50 4 s, p95 2 min (231 within 24 h)
-              to Outreach: no edit was carried over within 24 h
-stuck   WARN  in sync: 212 of 215 linked people
-              open: due 3, deferred 1, waiting 0, held 2, failed 4, kept back 12
-              excluded: 40
-                38  never in a sequence
-                2  no e-mail address
-              held: 1 ambiguous (2 records hang on it)
-              failed: 4  title: is too long, newest 2026-11-20 11:59:48
-budget  WARN  Outreach: 214 calls this hour of 10000, 5012 within a year of 100000, 187000 a year at this pace, \
+safe     WARN  opt-outs on their way: 2, the oldest for 22 min
+               opt-outs that could not be delivered: 1
+               opted out within the last hour: 21; unusually many
+               kept back: 12, opt-outs among them 1 (OUTBOOK_ONLY)
+               paused: to-crm since 2026-11-20 11:59:48, the importer runs
+fresh    WARN  to Workbooks: from edit to write p50 4 s, p95 2 min (231 writes within 24 h)
+               to Outreach: no edit was carried over within 24 h
+stuck    WARN  in sync: 212 of 215 linked people
+               open: due 3, deferred 1, waiting 0, held 2, failed 4, kept back 12
+               excluded: 40
+                 38  never in a sequence
+                 2  no e-mail address
+               held: 1 ambiguous (2 records hang on it)
+               failed: 4  title: is too long, newest 2026-11-20 11:59:48
+work     WARN  the oldest due for 2 min, 2 in hand
+               Workbooks stands still since 2026-11-20 11:59:48: authorisation
+               3 changes are due and nobody takes any up
+               got on: beat 12 s ago, worker:apply 5 min ago
+budget   WARN  Outreach: 214 calls this hour of 10000, 5012 within a year of 100000, 187000 a year at this pace, \
 used up on 2027-05-24
-              Workbooks: 12 calls this hour, 80 within a year, pace not known before a day has passed
-mapping WARN  in force: sha256:0123456789ab since 2026-11-20 11:59:48
-              the file is another one: sha256:ff (m.yaml)
-              read whole for it before everything is written: people
-keys    ok    Workbooks: the key runs out on 2026-11-30, in 10 days
-              Outreach: token renewed 2026-11-20 11:59:48, good for 13.9 days more without us
-nets    ok    webhooks: the last one 2026-11-20 11:59:48, 3 not looked at yet
-              sweep: last round ended 2026-11-20 11:59:48, next 2026-11-20 12:00:00
-              first seen within a week by: poll 10, sweep 2, webhook 90; caught only by the sweep: 2
+               Workbooks: 12 calls this hour, 80 within a year, pace not known before a day has passed
+mapping  WARN  in force: sha256:0123456789ab since 2026-11-20 11:59:48
+               the file is another one: sha256:ff (m.yaml)
+               read whole for it before everything is written: people
+keys     ok    Workbooks: the key runs out on 2026-11-30, in 10 days
+               Outreach: token renewed 2026-11-20 11:59:48, good for 13.9 days more without us
+rounds   WARN  no webhook has come for long
+               webhooks: the last one 2026-11-20 11:59:48, 3 not looked at yet
+               reconcile: last round ended 2026-11-20 11:59:48, 100 % of the pairs compared, 2 differences, \
+the oldest slice 12 s ago, under way: 25%, next 2026-11-20 12:00:00
+               sweep: last round ended 2026-11-20 11:59:48, next 2026-11-20 12:00:00
+               first seen within a week by: poll 10, sweep 2, webhook 90; caught only by the sweep: 2
 
-stream      read until            last poll
-prospects   2026-11-20 11:59:48   12 s ago
-tasks       2026-11-20 11:59:48   2 h ago     answered 503 [twice]
+stream      read until            last poll     p50     p95
+prospects   2026-11-20 11:59:48   12 s ago      4 s   2 min
+tasks       2026-11-20 11:59:48   2 h ago         –       –   answered 503 [twice]
 
 next: outbook held list  (1 entry waits)
 then: outbook failures list  (4 failed)
@@ -103,7 +123,7 @@ then: outbook failures list  (4 failed)
 def test_the_page_reads_as_it_should(utc: None) -> None:
     """Word for word, without colour where there is no terminal; brackets in a vendor's words are no markup."""
     out = io.StringIO()
-    Console(file=out).print(status.drawn(_outlook()), soft_wrap=True)
+    Console(file=out, width=200).print(status.drawn(_outlook()))
     assert [line.rstrip() for line in out.getvalue().splitlines()] == PAGE.splitlines()
 
 
@@ -144,6 +164,7 @@ SCHEMA = shape(
                 polled_at=maybe(MOMENT),
                 polled_age_s=maybe(SECONDS),
                 trouble=maybe(TEXT),
+                lag=LAG,
             )
         ),
         to_crm=LAG,
@@ -185,11 +206,14 @@ SCHEMA = shape(
                 ended_at=maybe(MOMENT),
                 next_at=maybe(MOMENT),
                 last={"type": "object"},
+                part=maybe(SECONDS),
+                oldest_at=maybe(MOMENT),
             )
         ),
         webhooks=shape(last_at=maybe(MOMENT), waiting=NUMBER),
         seen={"type": "object", "additionalProperties": NUMBER},
         caught_only_by_sweep=NUMBER,
+        silence=maybe(TEXT),
     ),
     next=many(shape(why=TEXT, command=TEXT)),
     work=shape(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import queue
 import secrets
@@ -19,7 +18,7 @@ from worker import bootstrap, config
 from worker.bootstrap import Runtime
 from worker.cli import callback
 from worker.cli.callback import Answer
-from worker.cli.show import local
+from worker.cli.show import local, say_json
 from worker.config import Settings
 from worker.core import errors, scopes
 from worker.core.records import System
@@ -66,7 +65,7 @@ def outreach(
         whose = _whose(on)
     if as_json:
         told = {"organisation": whose, "scopes": list(asked), "expires_at": pair.expires_at.isoformat()}
-        sys.stdout.write(json.dumps(told) + "\n")
+        say_json(told)
         return
     typer.echo(f"authorised{f' for {whose}' if whose else ''}; asked for: {' '.join(asked)}")
     typer.echo(f"the token lasts until {local(pair.expires_at)} and is renewed by itself; running workers take it up")

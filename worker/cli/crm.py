@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 import time
@@ -15,6 +14,7 @@ import typer
 from worker import bootstrap, config
 from worker.bootstrap import Runtime
 from worker.cli.exits import CHANGES, INVALID, UNFINISHED
+from worker.cli.show import say_json
 from worker.core.records import System
 from worker.remote.workbooks import Workbooks
 from worker.sync import crm_setup, fields, tenants
@@ -60,7 +60,7 @@ def setup(
             troubles += refused
             _mended(on, made)
     if as_json:
-        sys.stdout.write(json.dumps(_as_json(steps, made, troubles, dry_run=dry_run), ensure_ascii=False) + "\n")
+        say_json(_as_json(steps, made, troubles, dry_run=dry_run))
     else:
         typer.echo(_words(steps, made, troubles, dry_run=dry_run))
     for one in troubles:

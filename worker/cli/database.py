@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -11,11 +10,10 @@ from pathlib import Path
 import sqlalchemy as sa
 import typer
 from rich.console import Console
-from rich.table import Table
 
 from worker import bootstrap, config
 from worker.cli.exits import INVALID
-from worker.cli.show import paper
+from worker.cli.show import page, say_json, table
 from worker.core.records import System
 from worker.store import copy as moving
 from worker.store import database
@@ -57,7 +55,7 @@ def rebind(
             tenants.rebind(db, seen)
     if as_json:
         told = {NAMES[system]: {"was": before.get(system), "is": identity} for system, identity in seen.items()}
-        sys.stdout.write(json.dumps(told) + "\n")
+        say_json(told)
         return
     for line in _lines(before, seen):
         typer.echo(line)
@@ -80,7 +78,7 @@ def _sure(before: Mapping[System, str], seen: Mapping[System, str | None]) -> bo
 
 
 @app.command()
-def upgrade() -> None:
+def upgrade(*, as_json: bool = typer.Option(False, "--json", help="Print the outcome as one JSON document.")) -> None:
     """Bring the store to the schema that this version needs."""
     settings = config.load(os.environ, Path.cwd(), credentials=False)
     if not settings.on_postgres:
@@ -91,6 +89,9 @@ def upgrade() -> None:
     if why is not None:
         raise config.SettingsInvalid([f"OUTBOOK_DATABASE_URL: {why}"])
     after = migrations.upgrade(store)
+    if as_json:
+        say_json({"was": before, "is": after})
+        return
     typer.echo(f"the store is at {after}" + ("" if before == after else f" (was {before or 'empty'})"))
 
 
@@ -121,7 +122,7 @@ def copy(
         target.engine.dispose()
     if as_json:
         tables = {one.table: {"rows": one.rows, "checksum": one.checksum} for one in told}
-        sys.stdout.write(json.dumps({"moved_to": where, "tables": tables}) + "\n")
+        say_json({"moved_to": where, "tables": tables})
         return
     _say(told)
     typer.echo(f"moved to {where}; this store is closed")
@@ -166,9 +167,7 @@ def _say(told: Sequence[moving.Copied]) -> None:
     if not told:
         typer.echo("this was done already")
         return
-    table = Table()
-    for heading in ("table", "rows, the same on both sides", "checksum"):
-        table.add_column(heading)
+    listed = table("table", "rows, the same on both sides", "checksum", numbers=("rows, the same on both sides",))
     for one in told:
-        table.add_row(one.table, str(one.rows), one.checksum[:12])
-    paper().print(table)
+        listed.add_row(one.table, str(one.rows), one.checksum[:12])
+    page(listed)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import sys
 import tempfile
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -11,11 +9,13 @@ from pathlib import Path
 
 import typer
 from pydantic import SecretStr
-from rich.console import Console
+from rich.console import RenderableType
 from rich.markup import escape
+from rich.table import Table
 
 from worker import bootstrap, config, telemetry
 from worker.cli import surroundings
+from worker.cli.show import page, say_json
 from worker.config import Settings
 from worker.core import errors
 from worker.core.checks import Check, Level, fail, ok, warn
@@ -30,7 +30,7 @@ from worker.sync import outlook as drawing
 FAILED = 1
 DEADLINE_S = 35.0
 """So long a vendor's checks may take; the requests themselves give up after 30 s."""
-SHOWN = {Level.OK: "[green]ok  [/]", Level.WARN: "[bold yellow]WARN[/]", Level.FAIL: "[bold red]FAIL[/]"}
+SHOWN = {Level.OK: "[green]ok[/]", Level.WARN: "[bold yellow]WARN[/]", Level.FAIL: "[bold red]FAIL[/]"}
 OUTREACH, WORKBOOKS = "Outreach", "Workbooks"
 
 
@@ -43,25 +43,28 @@ def doctor(
     checks = alerted(Path.cwd()) if alert_test else examined(Path.cwd())
     if as_document:
         document = {"ok": all(one.level is not Level.FAIL for one in checks), "checks": as_json(checks)}
-        sys.stdout.write(json.dumps(document, ensure_ascii=False) + "\n")
+        say_json(document)
     else:
-        console = Console(file=sys.stdout)
-        for line in drawn(checks):
-            console.print(line, soft_wrap=True)
+        page(*drawn(checks))
     if any(one.level is Level.FAIL for one in checks):
         raise typer.Exit(FAILED)
 
 
-def drawn(checks: Sequence[Check]) -> Iterator[str]:
+def drawn(checks: Sequence[Check]) -> Iterator[RenderableType]:
     """Yield a line for each check, its fix below it, and a closing one."""
-    width = max(len(one.name) for one in checks)
+    lines = Table.grid(padding=(0, 2, 0, 0))
+    for _ in range(3):
+        lines.add_column(overflow="fold")
     for one in checks:
-        yield f"{SHOWN[one.level]}  {one.name:<{width}}  {escape(one.words)}"
+        lines.add_row(SHOWN[one.level], escape(one.name), escape(one.words))
         if one.fix:
-            yield f"{'':<{width + 8}}→ {escape(one.fix)}"
+            lines.add_row("", "", f"→ {escape(one.fix)}")
+    yield lines
     counts = {level: sum(one.level is level for one in checks) for level in Level}
     yield ""
     yield f"{counts[Level.OK]} ok, {counts[Level.WARN]} WARN, {counts[Level.FAIL]} FAIL"
+    if counts[Level.FAIL]:
+        yield "next: mend what says FAIL, then outbook doctor again"
 
 
 def examined(cwd: Path) -> list[Check]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,7 +16,7 @@ from rich.table import Table
 from worker import bootstrap, config
 from worker.cli.exits import UNFINISHED
 from worker.cli.selection import selecting
-from worker.cli.show import local, paper
+from worker.cli.show import count, indented, local, page, pairs, say_json, table
 from worker.core import explanation as told
 from worker.core.outlook import as_json
 from worker.core.records import Value
@@ -27,6 +26,10 @@ from worker.sync import explain as explaining
 LIMIT = 20
 PAST = 10
 BLANK = "(blank)"
+SIDES = {"outreach": "Outreach", "workbooks": "Workbooks"}
+ACTIONS = {"exclude": "left out", "hold": "held", "nothing": "nothing to do"}
+SHORT = 10
+HIDDEN = "•••"
 
 
 @selecting()
@@ -45,11 +48,9 @@ def explain(
         chosen = _first(found, selection.limit or LIMIT)
         answer = explaining.explain(on, chosen, personal=show_personal, left_out=len(found) - len(chosen))
     if as_document:
-        sys.stdout.write(json.dumps(as_json(answer), ensure_ascii=False) + "\n")
+        say_json(as_json(answer))
     else:
-        console = paper()
-        for part in drawn(answer):
-            console.print(part)
+        page(*drawn(answer))
     for line in complaints(answer):
         sys.stderr.write(f"outbook: {line}\n")
     if answer.unknown or not len(chosen):
@@ -79,41 +80,47 @@ def complaints(answer: told.Explained) -> Iterator[str]:
 
 
 def drawn(answer: told.Explained) -> Iterator[RenderableType]:
-    """Yield the parts of the page, one after the other."""
-    for person in answer.people:
-        yield from _person(person)
-    for stranger in answer.strangers:
-        yield f"[bold]person {stranger.person}[/]  (no prospect)"
-        yield _pairs(
-            ("why", stranger.why),
-            ("wanted in Outreach", "yes" if stranger.wanted else "no"),
-            ("opted out", "yes" if stranger.opted_out else "no"),
-            *_standing(stranger.due, stranger.held, stranger.excluded),
-        )
-        yield ""
-    for task in answer.tasks:
-        yield from _task(task)
+    """Yield the parts of the page, one after the other, a blank line between two records."""
+    told_of = [*map(_person, answer.people), *map(_stranger, answer.strangers), *map(_task, answer.tasks)]
+    for number, parts in enumerate(told_of):
+        if number:
+            yield ""
+        yield from parts
+
+
+def _stranger(one: told.Stranger) -> Iterator[RenderableType]:
+    yield f"[bold]person {one.person} – no prospect[/]"
+    yield ""
+    rows = (
+        ("why", one.why),
+        ("wanted in Outreach", "yes" if one.wanted else "no"),
+        ("opted out", "yes" if one.opted_out else "no"),
+    )
+    yield pairs([*rows, *_standing(one.due, one.held, one.excluded)])
+    yield from _asked(one.exchanges)
 
 
 def _person(one: told.Person) -> Iterator[RenderableType]:
     other = f"person {one.who.person}" if one.who.person else "nobody in Workbooks"
-    yield f"[bold]prospect {one.who.prospect} – {other}[/]  {escape(one.who.how)}"
+    yield f"[bold]prospect {one.who.prospect} – {other}[/]"
     yield ""
+    gates = _grid(4)
     for number, gate in enumerate(one.gates, start=1):
         mark = "[bold green]→[/]" if gate.decides else " "
-        yield f" {mark} {number}. {escape(gate.rule)}: {escape(gate.outcome)}"
+        gates.add_row(mark, f"{number}.", f"{escape(gate.rule)}:", escape(gate.outcome))
+    yield indented(gates, 1)
     yield from _sequences(one)
     yield from _consent(one.consent)
-    yield ""
-    yield _fields(one.fields)
+    yield from _fields(one)
     yield ""
     plan = one.plan
     writes = "; ".join(f"{side}: {', '.join(names)}" for side, names in _sides(plan).items() if names) or "nothing"
-    rows = [("plan", f"{plan.action}, {plan.why}"), ("would write now", writes)]
+    rows = [("plan", f"{ACTIONS.get(plan.action, plan.action)}, {plan.why}"), ("would write now", writes)]
     rows += [("fails because", plan.fault)] if plan.fault else []
     rows += [("but", plan.kept_back)] if plan.kept_back else []
-    yield _pairs(*rows, *_standing(one.due, one.held, one.excluded))
-    yield from _past(one.history, one.exchanges)
+    yield pairs([*rows, *_standing(one.due, one.held, one.excluded)])
+    yield from _past(one.history)
+    yield from _asked(one.exchanges)
 
 
 def _sides(plan: told.Planned) -> dict[str, tuple[str, ...]]:
@@ -128,36 +135,60 @@ def _sequences(one: told.Person) -> Iterator[RenderableType]:
         head = f"{line.name} ({line.sequence}), state {line.state}: {line.word}{step}{since}"
         yield ""
         yield f" {mark} {escape(head)} → {escape(line.label or 'left as it is')}"
+        rules = _grid(3)
         for rule in line.rules:
             sign = "[green]✓[/]" if rule.verdict == "decides" else "·" if rule.verdict == "no" else " "
             note = "" if rule.verdict != "not looked at" else "  [dim](not looked at)[/]"
-            yield f"     {sign} {rule.number} {escape(rule.rule)}{note}"
+            rules.add_row(sign, str(rule.number), escape(rule.rule) + note)
+        yield indented(rules, 5)
     if len(one.sequences) > 1:
-        yield f"   of several the first of these counts: {escape(', '.join(one.standing.roll_up))}"
+        yield indented(f"of several the first of these counts: {escape(', '.join(one.standing.roll_up))}", 3)
 
 
 def _consent(consent: told.Consent) -> Iterator[RenderableType]:
     if not (consent.signs or consent.remembered):
         return
     yield ""
-    yield f"   opted out: {'yes, ' + escape(str(consent.evidence)) if consent.opted_out else 'no'}"
+    yield indented(f"opted out: {'yes, ' + escape(str(consent.evidence)) if consent.opted_out else 'no'}", 3)
     for sign in consent.signs:
         at = f" of {local(sign.at)}" if sign.at else ""
         lifted = f", lifted: {sign.lifted}" if sign.lifted else ""
-        yield f"     {escape(sign.words)}{at}: {'counts' if sign.counts else 'counts no more'}{escape(lifted)}"
+        counts = "counts" if sign.counts else "counts no more"
+        yield indented(f"{escape(sign.words)}{at}: {counts}{escape(lifted)}", 5)
     for one in consent.remembered:
-        yield f"     remembered by {one.under} since {local(one.since)}: {escape(one.evidence)}"
+        yield indented(f"remembered by {one.under} since {local(one.since)}: {escape(one.evidence)}", 5)
 
 
-def _fields(fields: Sequence[told.FieldTold]) -> Table:
-    table = _table("field", "from", "Outreach now", "Workbooks now", "when last agreed", "why")
-    for one in fields:
-        agreed = [one.agreed[side] for side in ("outreach", "workbooks") if side in one.agreed]
-        then = _value(agreed[0]) if len({str(item) for item in agreed}) == 1 else " / ".join(map(_value, agreed))
-        arrows = "".join({"workbooks": " → Workbooks", "outreach": " → Outreach"}[side] for side in one.writes)
-        cells = (one.field, one.source, _of(one.now, "outreach"), _of(one.now, "workbooks"), then or "–")
-        table.add_row(*(escape(cell) for cell in cells), escape(one.why + arrows))
-    return table
+def _fields(one: told.Person) -> Iterator[RenderableType]:
+    """Yield both sides beside one another; what is blank everywhere is named in one line."""
+    yield ""
+    if one.who.person is None and not one.plan.workbooks:
+        yield "nobody in Workbooks to compare with"
+        return
+    blank = [line.field for line in one.fields if not _filled(line)]
+    listed = table("field", "Outreach", "Workbooks", "last agreed", "why")
+    listed.columns[0].no_wrap = True
+    for line in one.fields:
+        if _filled(line):
+            agreed = [line.agreed[side] for side in ("outreach", "workbooks") if side in line.agreed]
+            then = _value(agreed[0]) if len({str(item) for item in agreed}) == 1 else " / ".join(map(_value, agreed))
+            arrows = "".join(f" → {SIDES[side]}" for side in line.writes)
+            here, there = _of(line.now, "outreach"), _of(line.now, "workbooks")
+            cells = (line.field, here, _same(there, here), _same(then or "–", here, there), line.why + arrows)
+            listed.add_row(*map(escape, cells))
+    yield listed
+    if blank:
+        yield f"blank on both sides: {escape(', '.join(blank))}"
+
+
+def _same(text: str, *others: str) -> str:
+    """Return "same" for a longer text that stands beside itself; of a hidden one only the length would be."""
+    return "same" if len(text) > SHORT and HIDDEN not in text and all(text == other for other in others) else text
+
+
+def _filled(line: told.FieldTold) -> bool:
+    held = [*line.now.values(), *line.agreed.values(), *line.writes.values()]
+    return bool(line.writes) or any(value not in (None, "", [], False) for value in held)
 
 
 def _of(values: Mapping[str, Value], side: str) -> str:
@@ -169,14 +200,14 @@ def _value(value: Value) -> str:
         return BLANK
     if isinstance(value, bool):
         return "yes" if value else "no"
-    return ", ".join(value) if isinstance(value, list) else str(value)
+    return " / ".join((", ".join(value) if isinstance(value, list) else str(value)).splitlines())
 
 
 def _standing(due: told.Due | None, held: Sequence[told.Waits], excluded: str | None) -> Iterator[tuple[str, str]]:
     if due is None:
         yield "open", "nothing is due"
     else:
-        tries = f", {due.attempts} attempts so far" if due.attempts else ""
+        tries = f", {count(due.attempts, 'attempt')} so far" if due.attempts else ""
         when = f", next {local(due.next_at)}" if due.standing == "due" else ""
         yield "open", f"{due.standing} in the lane {due.lane} since {local(due.opened_at)}{when}{tries}"
         if due.error:
@@ -190,46 +221,56 @@ def _standing(due: told.Due | None, held: Sequence[told.Waits], excluded: str | 
 def _task(one: told.Task) -> Iterator[RenderableType]:
     shown = f"task {one.crm_task} in Workbooks" if one.crm_task else "no task in Workbooks"
     yield f"[bold]task {one.task} – {shown}[/]"
-    yield _pairs(
+    yield ""
+    rows = (
         ("why", one.why),
         ("of", f"prospect {one.prospect or '–'}, person {one.person or '–'}"),
         ("state in Outreach", one.state or "–"),
         ("sign of a skip", one.skipped_by or "none"),
-        *_standing(one.due, one.held, None),
     )
-    yield from _past(one.history, one.exchanges)
+    yield pairs([*rows, *_standing(one.due, one.held, None)])
+    yield from _past(one.history)
+    yield from _asked(one.exchanges)
 
 
-def _past(history: Sequence[told.Wrote], asked: Sequence[told.Exchanged]) -> Iterator[RenderableType]:
-    if history:
+def _past(history: Sequence[told.Wrote]) -> Iterator[RenderableType]:
+    """Yield what was written, the newest first: when, where and by which rule, then each value before and after."""
+    for one in history[:PAST]:
+        rule, because = _reasons(one)
+        mapping = one.mapping_version.removeprefix("sha256:")[:8]
         yield ""
-        table = _table("written", "side", "action", "field", "before", "after", "why", "mapping")
-        for one in history[:PAST]:
-            for number, name in enumerate(one.after):
-                head = (local(one.at), one.side, one.action) if number == 0 else ("", "", "")
-                tail = (one.why, one.mapping_version.removeprefix("sha256:")[:8]) if number == 0 else ("", "")
-                cells = (*head, name, _of(one.before, name), _of(one.after, name), *tail)
-                table.add_row(*(escape(cell) for cell in cells))
-        yield table
+        yield f"{local(one.at)}  [bold]{SIDES[one.side]}: {escape(one.action)}[/]  (mapping {mapping})"
+        if rule:
+            yield indented(escape(rule), 3)
+        written = _grid(3)
+        for name in one.after:
+            moved = f"{_of(one.before, name)} → {_of(one.after, name)}"
+            written.add_row(escape(name), escape(moved), escape(because.get(name, "")))
+        yield indented(written, 3)
+
+
+def _reasons(one: told.Wrote) -> tuple[str, dict[str, str]]:
+    """Return the rule by which something was written, and what was said of single fields."""
+    rule, because = [], {}
+    for part in one.why.split("; "):
+        name, colon, words = part.partition(": ")
+        if colon and name in one.after:
+            because[name] = words
+        else:
+            rule.append(part)
+    return "; ".join(rule), because
+
+
+def _asked(asked: Sequence[told.Exchanged]) -> Iterator[RenderableType]:
     for exchange in asked:
         yield ""
-        yield f"last request to {exchange.side}, {local(exchange.at)}"
-        yield f"  {escape(exchange.request)}"
-        yield f"  answered {escape(exchange.reply)}"
-    yield ""
+        yield f"last request to {SIDES[exchange.side]}, {local(exchange.at)}"
+        yield indented(escape(exchange.request))
+        yield indented(f"answered {escape(exchange.reply)}")
 
 
-def _table(*headings: str) -> Table:
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
-    for number, heading in enumerate(headings):
-        table.add_column(heading, overflow="fold", no_wrap=number == 0)
-    return table
-
-
-def _pairs(*rows: tuple[str, str]) -> Table:
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), show_header=False)
-    table.add_column(style="bold", no_wrap=True)
-    table.add_column(overflow="fold")
-    for name, text in rows:
-        table.add_row(name, escape(text))
-    return table
+def _grid(columns: int) -> Table:
+    grid = Table.grid(padding=(0, 2, 0, 0))
+    for number in range(columns):
+        grid.add_column(overflow="fold", no_wrap=number < columns - 2)
+    return grid

@@ -2,27 +2,28 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
+from rich.console import RenderableType
 from rich.markup import escape
-from rich.table import Table
 
 from worker import bootstrap, config
 from worker.cli.exits import INVALID, UNFINISHED
 from worker.cli.selection import selecting
+from worker.cli.show import count, indented, page, pairs, say_json, table
 from worker.config import Settings
 from worker.core import letters
-from worker.core.records import Ref
+from worker.core.records import Ref, System
 from worker.store import dead, exchanges, seal
 from worker.store.database import Store
-from worker.store.dead import Letter
+from worker.store.dead import Letter, Line
+from worker.store.exchanges import Exchange
 from worker.store.links import Names
 from worker.store.selection import Selection
 from worker.sync import failures
@@ -33,6 +34,8 @@ MANY = 20
 EXAMPLES = 3
 LISTED = 1000
 """Dead letters of one cause that --json lists one by one; the number tells how many there are."""
+
+SIDES = {System.OUTREACH: "Outreach", System.CRM: "Workbooks"}
 
 _AsJson = Annotated[bool, typer.Option("--json", help="Print it as one JSON document.")]
 _CAUSE = "The number of a cause in `outbook failures list`, or a part of its words."
@@ -45,20 +48,20 @@ def show_all(*, as_json: _AsJson = False) -> None:
     with store.read() as db:
         found = failures.causes(db)
     if as_json:
-        _print({"records": sum(len(one.letters) for one in found), "causes": [_cause(one) for one in found]})
+        say_json({"records": sum(len(one.letters) for one in found), "causes": [_cause(one) for one in found]})
         return
     if not found:
         typer.echo("nothing has failed")
         return
-    table = Table()
-    for heading in ("#", "records", "first seen", "newest", "cause", "how to mend it", "such as"):
-        table.add_column(heading, overflow="fold")
+    listed = table(
+        "#", "records", "first seen", "newest", "cause, and how to mend it", "such as", numbers=("#", "records")
+    )
     for one in found:
         such = ", ".join(f"{letter.id} ({letter.record})" for letter in one.letters[:EXAMPLES])
-        times = (_local(one.first), _local(one.newest))
-        table.add_row(str(one.number), str(len(one.letters)), *times, escape(one.words), escape(one.hint), such)
-    Console(file=sys.stdout).print(table)
-    typer.echo("next: outbook failures show ID, or outbook failures retry --cause #")
+        words = f"{escape(one.words)}\n→ {escape(one.hint)}" if one.hint else escape(one.words)
+        listed.add_row(str(one.number), str(len(one.letters)), _local(one.first), _local(one.newest), words, such)
+    first = found[0].letters[0].id
+    page(listed, f"next: outbook failures show {first}, or once it is mended outbook failures retry --cause 1")
 
 
 @app.command()
@@ -80,22 +83,30 @@ def show(
         ]
         last = [{"at": _utc(o.at), "side": o.system, "request": o.request, "reply": o.reply} for o in told]
         hint = letters.hint_of(cause)
-        _print({**_letter(letter), "cause": cause, "hint": hint, "exchanges": last, "history": history})
+        say_json({**_letter(letter), "cause": cause, "hint": hint, "exchanges": last, "history": history})
         return
-    out = Console(file=sys.stdout, highlight=False)
-    out.print(f"{letter.id}: {letter.record}" + (", an opt-out" if letter.urgent else ""), markup=False)
-    out.print(f"failed {_local(letter.failed_at)} at try {letter.attempts}; open since {_local(letter.opened_at)}")
-    out.print(f"words: {letter.words}", markup=False, soft_wrap=True)
-    out.print(f"hint: {letters.hint_of(cause)}", markup=False, soft_wrap=True)
+    page(*_shown(letter, told, lines))
+
+
+def _shown(letter: Letter, told: Sequence[Exchange], lines: Sequence[Line]) -> Iterator[RenderableType]:
+    yield f"[bold]{letter.id}: {escape(letter.record)}[/]" + (", an opt-out" if letter.urgent else "")
+    failed = f"{_local(letter.failed_at)} at try {letter.attempts}; open since {_local(letter.opened_at)}"
+    hint = letters.hint_of(letters.cause_of(letter.words))
+    yield pairs([("failed", failed), ("words", letter.words), *([("hint", hint)] if hint else [])])
     for one in told:
-        out.print(
-            f"last request to {one.system}, {_local(one.at)}:", one.request, sep="\n  ", markup=False, soft_wrap=True
-        )
-        out.print("reply:", one.reply, sep="\n  ", markup=False, soft_wrap=True)
+        yield ""
+        yield f"last request to {SIDES[one.system]}, {_local(one.at)}"
+        yield indented(escape(one.request))
+        yield indented(f"answered {escape(one.reply)}")
+    if lines:
+        yield ""
+        yield "written before:"
     for line in lines:
-        fields = ", ".join(line.fields)
-        out.print(f"{_local(line.at)} {line.system} {line.action} ({fields}): {line.why}", markup=False, soft_wrap=True)
-    out.print(f"next: outbook explain --{letter.record.replace(':', ' ')}, or outbook failures retry once it is mended")
+        fields = ", ".join(line.fields) or "nothing of it was taken"
+        yield indented(escape(f"{_local(line.at)}  {SIDES[System(line.system)]}: {line.action} ({fields})"))
+    yield ""
+    again = f"--{letter.record.replace(':', ' ')}"
+    yield escape(f"next: outbook explain {again}, or once it is mended outbook failures retry {again}")
 
 
 @app.command()
@@ -118,9 +129,9 @@ def retry(
     if cause is not None and not meant:
         raise config.SettingsInvalid([f"--cause: none such; {_known(store)}"])
     if as_json:
-        _print(told.as_json())
+        say_json(told.as_json())
     else:
-        typer.echo(f"{len(told.queued)} records are due again; `outbook sync` or the workers go on with them")
+        typer.echo(_due(len(told.queued)) if len(told.queued) or told.skipped else "nothing has failed")
         for one in told.skipped[:MANY]:
             typer.echo(f"skipped {one.record}: {one.why}, {one.words}")
     if told.skipped:
@@ -146,16 +157,16 @@ def drop(
     chosen = _letters(store, which) if which else _of_cause(store, cause or "")
     if len(chosen) > MANY and not yes and not _sure(len(chosen)):
         raise typer.Exit(INVALID)
-    count, refused = failures.drop(store, chosen, bootstrap.known_mapping(settings, store))
+    dropped, refused = failures.drop(store, chosen, bootstrap.known_mapping(settings, store))
     if as_json:
-        _print({"dropped": count, "refused": [{**_letter(one), "why": "opt-out"} for one in refused]})
+        say_json({"dropped": dropped, "refused": [{**_letter(one), "why": "opt-out"} for one in refused]})
     else:
-        typer.echo(f"{count} dropped")
+        typer.echo(f"{count(dropped, 'dead letter')} dropped")
     for one in refused:
         words = "carries an opt-out that one side does not show; mend its cause and retry, it is never dropped"
         sys.stderr.write(f"outbook: {one.record} {words}\n")
     if refused:
-        raise typer.Exit(UNFINISHED if count else INVALID)
+        raise typer.Exit(UNFINISHED if dropped else INVALID)
 
 
 def _opened() -> tuple[Settings, Store]:
@@ -195,15 +206,15 @@ def _of_cause(store: Store, text: str) -> list[Letter]:
 
 def _known(store: Store) -> str:
     with store.read() as db:
-        count = len(failures.causes(db))
-    return f"there are {count}; `outbook failures list` shows them" if count else "nothing has failed"
+        known = len(failures.causes(db))
+    return f"there are {known}; `outbook failures list` shows them" if known else "nothing has failed"
 
 
-def _sure(count: int) -> bool:
+def _sure(letters_: int) -> bool:
     if not sys.stdin.isatty():
-        sys.stderr.write(f"outbook: {count} dead letters would be dropped; without a terminal this needs --yes\n")
+        sys.stderr.write(f"outbook: {letters_} dead letters would be dropped; without a terminal this needs --yes\n")
         return False
-    return typer.confirm(f"{count} dead letters are dropped. Sure?")
+    return typer.confirm(f"{letters_} dead letters are dropped. Sure?")
 
 
 def _cause(one: Cause) -> dict[str, Any]:
@@ -239,5 +250,6 @@ def _local(at: datetime | None) -> str:
     return at.astimezone().strftime("%Y-%m-%d %H:%M") if at else "not noted"
 
 
-def _print(document: dict[str, Any]) -> None:
-    sys.stdout.write(json.dumps(document, ensure_ascii=False) + "\n")
+def _due(records: int) -> str:
+    verb = "is" if records == 1 else "are"
+    return f"{count(records, 'record')} {verb} due again; `outbook sync` or the workers go on with them"

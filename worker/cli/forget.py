@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 import time
@@ -12,6 +11,7 @@ import typer
 
 from worker import bootstrap, config
 from worker.cli.exits import INVALID, UNFINISHED
+from worker.cli.show import count, say_json
 from worker.core import transforms
 from worker.store import forgotten
 from worker.store.forgotten import Circle
@@ -46,8 +46,8 @@ def forget(
         whom = forgetting.choose(on, named)
         seen = Seen() if offline else forgetting.look_up(on, whom)
         whom = forgetting.choose(on, whom | Circle(addresses=seen.addresses))
-        count = max(len(whom.prospects), len(whom.people), _size(named))
-        if count > MANY and not yes and not _sure(count):
+        number = max(len(whom.prospects), len(whom.people), _size(named))
+        if number > MANY and not yes and not _sure(number):
             raise typer.Exit(INVALID)
         told = forgetting.forget(on, whom, sleep=time.sleep)
         swept = forgotten.sweep_away(on.store)
@@ -58,7 +58,7 @@ def forget(
             "run the same again"
         )
     if as_json:
-        sys.stdout.write(json.dumps(_as_json(told, seen, troubles)) + "\n")
+        say_json(_as_json(told, seen, troubles))
     else:
         typer.echo("\n".join(_words(told, seen)))
     for words in troubles:
@@ -87,11 +87,11 @@ def _size(named: Circle) -> int:
     return len(named.prospects) + len(named.people) + len(named.addresses)
 
 
-def _sure(count: int) -> bool:
+def _sure(number: int) -> bool:
     if not sys.stdin.isatty():
-        sys.stderr.write(f"outbook: {count} people would be forgotten; without a terminal this needs --yes\n")
+        sys.stderr.write(f"outbook: {number} people would be forgotten; without a terminal this needs --yes\n")
         return False
-    return typer.confirm(f"{count} people are erased here for good. Sure?")
+    return typer.confirm(f"{number} people are erased here for good. Sure?")
 
 
 def _as_json(told: Receipt, seen: Seen, troubles: list[str]) -> dict[str, object]:
@@ -107,10 +107,10 @@ def _as_json(told: Receipt, seen: Seen, troubles: list[str]) -> dict[str, object
 
 
 def _words(told: Receipt, seen: Seen) -> list[str]:
-    whom = told.whom
+    whom, addresses = told.whom, count(len(told.whom.addresses), "address", "addresses")
     lines = [
-        f"forgotten: {_list('prospect', whom.prospects)}, {_list('person', whom.people)}, {len(whom.addresses)} addresses",
-        f"erased here: {sum(told.erased.values())} rows",
+        f"forgotten: {_list('prospect', whom.prospects)}, {_list('person', whom.people)}, {addresses}",
+        f"erased here: {count(sum(told.erased.values()), 'row')}",
     ]
     for side, noun, found in (("Outreach", "prospect", seen.prospects), ("Workbooks", "person", seen.people)):
         if found is None:

@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
 
 from worker import bootstrap, config
 from worker.cli.exits import INVALID
 from worker.cli.selection import selecting
+from worker.cli.show import count, page, say_json, table
 from worker.config import Settings
 from worker.store.database import Store
 from worker.store.selection import Selection, resolve
@@ -26,6 +25,15 @@ from worker.sync import fields, held
 app = typer.Typer(help="What waits for a person to decide.", no_args_is_help=True)
 MANY = 20
 KINDS = ("brake", "unreadable", "ambiguous", "ask", "conflict", "breaker", fields.FIELD, fields.LABEL)
+
+NEXT = {
+    "ambiguous": "outbook link --prospect ID --person ID",
+    "conflict": "outbook held approve --kind conflict --as crm, or --as outreach",
+    "ask": "outbook held approve --kind ask --as recreate, or --as unlink",
+    fields.FIELD: "outbook crm setup --dry-run, or mend it in Workbooks",
+    fields.LABEL: "outbook crm setup --dry-run, or mend it in Workbooks",
+}
+"""What decides an entry that approval alone does not."""
 
 _Kind = Annotated[str | None, typer.Option("--kind", help=f"Only this kind: {', '.join(KINDS)}.")]
 _Yes = Annotated[bool, typer.Option("--yes", help="Do not ask, however many records hang on it.")]
@@ -40,7 +48,7 @@ def show(selection: Selection, *, kind: _Kind = None, as_json: _AsJson = False) 
     found, partly = _about(store, selection, kind)
     found = [*found, *partly]
     if as_json:
-        _print({"held": [_told(one) for one in found]})
+        say_json({"held": [_told(one) for one in found]})
         return
     if not found:
         typer.echo(
@@ -49,14 +57,19 @@ def show(selection: Selection, *, kind: _Kind = None, as_json: _AsJson = False) 
         return
     conflicts = [one for one in found if one.field]
     sides = held.sides(store, bootstrap.known_mapping(settings, store), conflicts) if conflicts else {}
-    table = Table()
-    for heading in ("kind", "since", "records", "why", *(("Outreach has", "Workbooks has") if sides else ())):
-        table.add_column(heading, overflow="fold")
+    both = ("Outreach has", "Workbooks has") if sides else ()
+    listed = table("kind", "since", "records", "why", *both, numbers=("records",))
     for one in found:
         since = one.since.astimezone().strftime("%Y-%m-%d %H:%M")
         held_values = [escape(text) for text in sides.get(one.key, ("", ""))] if sides else []
-        table.add_row(one.kind, since, str(one.records), escape(one.words), *held_values)
-    Console(file=sys.stdout).print(table)
+        listed.add_row(one.kind, since, str(one.records), escape(one.told), *held_values)
+    page(listed, *(f"next: {escape(one)}" for one in _next(found)))
+
+
+def _next(found: Sequence[held.Entry]) -> Iterator[str]:
+    """Yield what decides each kind of what waits."""
+    for kind in dict.fromkeys(one.kind for one in found):
+        yield NEXT.get(kind, f"outbook held approve --kind {kind}")
 
 
 @app.command()
@@ -82,11 +95,10 @@ def approve(
         raise typer.Exit(INVALID)
     due = held.approve(store, chosen, mapping, how=how, now=bootstrap.now())
     if as_json:
-        _print({"approved": [_told(one) for one in chosen], "due": due})
+        say_json({"approved": [_told(one) for one in chosen], "due": due})
         return
-    typer.echo(
-        f"{len(chosen)} entries approved, {due} records due again; `outbook sync` or the workers go on with them"
-    )
+    words = f"{count(len(chosen), 'entry', 'entries')} approved, {count(due, 'record')} due again"
+    typer.echo(f"{words}; `outbook sync` or the workers go on with them")
 
 
 @app.command()
@@ -104,11 +116,11 @@ def reject(selection: Selection, *, kind: _Kind = None, yes: _Yes = False, as_js
     records = sum(one.records for one in meant)
     if records > MANY and not yes and not _sure(records):
         raise typer.Exit(INVALID)
-    count = held.reject(store, meant, now=bootstrap.now())
+    unlinked = held.reject(store, meant, now=bootstrap.now())
     if as_json:
-        _print({"rejected": [_told(one) for one in meant], "unlinked": count})
+        say_json({"rejected": [_told(one) for one in meant], "unlinked": unlinked})
         return
-    typer.echo(f"{len(meant)} entries rejected, {count} pairs unlinked; they stay so")
+    typer.echo(f"{count(len(meant), 'entry', 'entries')} rejected, {count(unlinked, 'pair')} unlinked; they stay so")
 
 
 def _opened() -> tuple[Settings, Store]:
@@ -147,10 +159,6 @@ def _about(store: Store, selection: Selection, kind: str | None) -> tuple[list[h
 def _told(one: held.Entry) -> dict[str, Any]:
     since = one.since.astimezone(UTC).isoformat()
     return {"key": one.key, "kind": one.kind, "records": one.records, "since": since, "words": one.words}
-
-
-def _print(document: dict[str, Any]) -> None:
-    sys.stdout.write(json.dumps(document, ensure_ascii=False) + "\n")
 
 
 def _sure(records: int) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 import time
@@ -12,6 +11,7 @@ import typer
 
 from worker import bootstrap, config
 from worker.cli.exits import INVALID
+from worker.cli.show import say_json
 from worker.sync import linking
 
 
@@ -36,11 +36,11 @@ def link(
         _leave([f"{source}:{one.line}: {one.words}" if one.line else one.words for one in error.problems])
     if as_json:
         told = [{"prospect": o.pair.prospect, "person": o.pair.person, "already": o.already} for o in linked]
-        typer.echo(json.dumps({"linked": told}))
+        say_json({"linked": told})
         return
     for one in linked:
         typer.echo(f"{one.pair}: {'linked already' if one.already else 'linked'}")
-    typer.echo("the next pass, or the workers, bring them together")
+    typer.echo("`outbook sync` or the workers bring them together")
 
 
 def _pairs(source: Path) -> list[linking.Pair]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import sys
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -11,11 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import typer
-from rich.table import Table
 
 from worker import bootstrap, config
 from worker.cli.exits import INVALID, UNFINISHED, noted
-from worker.cli.show import Progress, paper
+from worker.cli.show import Progress, local, page, say_json, table
 from worker.cli.stopper import Stopper
 from worker.core import errors
 from worker.core.records import Kind
@@ -170,22 +168,20 @@ def _complete(runtime: bootstrap.Runtime, report: Report) -> None:
 def _say(report: Report, *, as_json: bool) -> None:
     told = report.as_json()
     if as_json:
-        typer.echo(json.dumps(told, ensure_ascii=False))
+        say_json(told)
     else:
-        table = Table(show_header=False)
-        table.add_column()
-        table.add_column(justify="right")
+        rows = table("rows", "", numbers=("",))
         for name in ("rows_read", "superseded", "taken", "unchanged", "older", "deleted", "queued"):
-            table.add_row(name.replace("_", " "), str(told[name]))
-        for why, rows in told["skipped"].items():
-            table.add_row(f"skipped: {why}", str(rows))
+            rows.add_row(name.replace("_", " "), str(told[name]))
+        for why, skipped in told["skipped"].items():
+            rows.add_row(f"skipped: {why}", str(skipped))
         for need in told["lacking"]:
             found = "not asked for" if need["found"] is None else f"found {need['found']}, gone {need['gone']}"
-            table.add_row(f"{need['stream']} not known here", f"{need['ids']} ({found})")
-        console = paper()
-        console.print(table)
+            rows.add_row(f"{need['stream']} not known here", f"{need['ids']} ({found})")
+        page(rows)
         if report.watermark:
-            console.print(f"the sequence states count as read; the API is read on from {report.watermark.isoformat()}")
+            typer.echo(f"the sequence states count as read; the API is read on from {local(report.watermark)}")
+        typer.echo("next: outbook sync, or let the workers go on")
     if report.unsettled:
         report.troubles.append(f"{report.unsettled} rows were skipped and not looked up")
     for line in dict.fromkeys(report.troubles):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from dataclasses import asdict, replace
@@ -13,6 +12,7 @@ import typer
 
 from worker import bootstrap, config
 from worker.cli.exits import INVALID
+from worker.cli.show import count, say_json
 from worker.core import mapping_diff, mapping_file, mapping_schema, mapping_tests, yaml_tree
 from worker.core.mapping import Computed
 from worker.core.records import Kind
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(help="The mapping: how the two sides' fields agree.", no_args_is_help=True)
 IN_FORCE = "in-force"
+VERSION = len("sha256:") + 12
 JSON = typer.Option(False, "--json", help="Print the result as one JSON document.")
 
 
@@ -55,7 +56,7 @@ def check(
         found, notes = _live(read)
         problems = sorted([*problems, *found])
     if as_json:
-        _say(_findings(path, read, problems, failed, notes))
+        say_json(_findings(path, read, problems, failed, notes))
     else:
         _tell(path, read, problems, failed, notes)
     if problems or failed:
@@ -104,7 +105,7 @@ def _tell(path: Path, read: Read | None, problems: list[Problem], failed: list[F
         sys.stderr.write(f"outbook: {note}\n")
     if read is not None and not problems and not failed:
         tests = f", {len(read.document.tests)} tests hold" if read.document.tests else ""
-        typer.echo(f"{path}: ok, {len(read.mapping.fields)} fields{tests}, {read.mapping.version}")
+        typer.echo(f"{path}: ok, {len(read.mapping.fields)} fields{tests}, {read.mapping.version[:VERSION]}")
 
 
 @app.command()
@@ -146,7 +147,7 @@ def diff(
     before, after = _named(old), _named(new)
     found = mapping_diff.compare(before, after)
     if as_json:
-        _say({"old": before.version, "new": after.version, "differences": [asdict(one) for one in found]})
+        say_json({"old": before.version, "new": after.version, "differences": [asdict(one) for one in found]})
         return
     for one in found:
         typer.echo(f"{one.where}: {one.words}")
@@ -198,7 +199,7 @@ def apply(
         "moved": moved,
     }
     if as_json:
-        _say(told)
+        say_json(told)
     for one in moved:
         sys.stderr.write(f"outbook: not put in force, for it is not as planned: {one}\n")
     if moved:
@@ -225,14 +226,15 @@ def _warn(path: Path, read: Read) -> None:
 
 def _applied(told: dict[str, Any]) -> None:
     if not told["applied"]:
-        typer.echo(f"{told['file']} is in force already, {told['version']}")
+        typer.echo(f"{told['file']} is in force already, {told['version'][:VERSION]}")
         return
-    typer.echo(f"{told['file']} is in force, {told['version']}")
+    typer.echo(f"{told['file']} is in force, {told['version'][:VERSION]}")
     for stream, names in told["reads_first"].items():
         typer.echo(
             f"{stream} are read once more, whole, for {', '.join(names)}; what depends on that is left alone until then"
         )
-    typer.echo(f"{told['queued']} records are looked at again in the background; outbook status tells how far it is")
+    again = count(told["queued"], "record is", "records are")
+    typer.echo(f"{again} looked at again in the background; outbook status tells how far it is")
 
 
 @app.command()
@@ -251,10 +253,6 @@ def init(
         sys.stderr.write(f"outbook: {file} cannot be written: {error.strerror}\n")
         raise typer.Exit(INVALID) from None
     if as_json:
-        _say({"file": str(file), "written": True})
+        say_json({"file": str(file), "written": True})
     else:
         typer.echo(f"{file}: written; edit it, then set OUTBOOK_MAPPING={file}")
-
-
-def _say(told: dict[str, Any]) -> None:
-    sys.stdout.write(json.dumps(told, ensure_ascii=False) + "\n")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 import time
@@ -12,6 +11,7 @@ import typer
 
 from worker import bootstrap, config
 from worker.cli.exits import INVALID, UNFINISHED
+from worker.cli.show import count, say_json
 from worker.core import transforms
 from worker.sync import opt_in as opting_in
 from worker.sync.case import Pilot
@@ -45,7 +45,10 @@ def opt_in(
             told = opting_in.opt_in(on, chosen, reason=reason.strip(), sleep=time.sleep)
         except opting_in.Refused as refused:
             _leave(refused.problems)
-    typer.echo(json.dumps(_as_json(told), ensure_ascii=False) if as_json else _words(told))
+    if as_json:
+        say_json(_as_json(told))
+    else:
+        typer.echo(_words(told))
     if not told.done:
         raise typer.Exit(UNFINISHED)
 
@@ -83,15 +86,17 @@ def _words(told: opting_in.Receipt) -> str:
         state = "was not opted out" if one.unchanged else "opted in on both sides"
         lines.append(f"{one.who}: {one.why or state}")
     if told.addresses:
-        lines.append(f"{told.addresses} addresses without a record are no longer remembered as opted out")
+        lines.append(
+            f"{count(told.addresses, 'address', 'addresses')} without a record: no longer remembered as opted out"
+        )
     return "\n".join(lines)
 
 
-def _sure(count: int) -> bool:
+def _sure(number: int) -> bool:
     if not sys.stdin.isatty():
-        sys.stderr.write(f"outbook: {count} people would be opted in; without a terminal this needs --yes\n")
+        sys.stderr.write(f"outbook: {number} people would be opted in; without a terminal this needs --yes\n")
         return False
-    return typer.confirm(f"{count} people are opted in again. Sure?")
+    return typer.confirm(f"{number} people are opted in again. Sure?")
 
 
 def _leave(problems: list[str]) -> None:

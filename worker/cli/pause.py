@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import os
-import sys
 from datetime import UTC
 from pathlib import Path
 from typing import Annotated
@@ -12,6 +10,7 @@ from typing import Annotated
 import typer
 
 from worker import bootstrap, config
+from worker.cli.show import count, say_json
 from worker.store import backlog, pauses
 from worker.store.database import Store
 from worker.store.pauses import Paused
@@ -36,10 +35,10 @@ def pause(
         new = pauses.pause(db, scope, reason.strip(), bootstrap.now())
         standing = pauses.standing(db)
     if as_json:
-        _print({"new": new, "paused": _told(standing)})
+        say_json({"new": new, "paused": _told(standing)})
         return
     typer.echo(f"{scope} is paused{'' if new else ' already'}; what is found meanwhile stays queued")
-    typer.echo("next: outbook resume")
+    typer.echo(f"next: outbook resume{'' if scope == pauses.ALL else f' {scope}'}")
 
 
 def resume(
@@ -58,12 +57,13 @@ def resume(
         left = pauses.standing(db)
         due = backlog.count(db, bootstrap.now()).due
     if as_json:
-        _print({"resumed": gone, "paused": _told(left), "due": due})
+        say_json({"resumed": gone, "paused": _told(left), "due": due})
         return
     typer.echo(f"resumed: {', '.join(gone) or 'nothing was paused'}")
     for one in left:
         typer.echo(f"still {one}")
-    typer.echo(f"{due} records are due; `outbook sync` or the workers go on with them")
+    if due:
+        typer.echo(f"due: {count(due, 'record')}; `outbook sync` or the workers go on with them")
 
 
 def _opened(scope: str | None) -> Store:
@@ -76,7 +76,3 @@ def _told(standing: list[Paused]) -> list[dict[str, str]]:
     return [
         {"scope": one.scope, "since": one.since.astimezone(UTC).isoformat(), "words": one.words} for one in standing
     ]
-
-
-def _print(document: dict[str, object]) -> None:
-    sys.stdout.write(json.dumps(document, ensure_ascii=False) + "\n")

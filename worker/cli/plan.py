@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import csv
-import json
 import os
 import sys
 from collections.abc import Callable, Iterator
@@ -13,14 +12,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
 from worker import bootstrap, config
 from worker.cli.exits import CHANGES, UNFINISHED
 from worker.cli.selection import selecting
-from worker.cli.show import Progress
+from worker.cli.show import Progress, count, indented, page, say_json, table
 from worker.cli.stopper import Stopper
 from worker.core import masks
 from worker.core.effects import CRM, OUTREACH, TASKS, Effect
@@ -30,6 +28,8 @@ from worker.sync import adoption, in_force, planning, run
 from worker.sync.case import Permit
 
 if TYPE_CHECKING:
+    from rich.console import RenderableType
+
     from worker.bootstrap import Runtime
     from worker.core.mapping import Mapping
     from worker.core.records import Value
@@ -60,7 +60,7 @@ def plan(
     *,
     mapping: Path | None = typer.Option(None, "--mapping", help="What this mapping would change, for everybody."),
     offline: bool = typer.Option(False, "--offline", help="Ask no vendor anything: go by what is mirrored."),
-    table: Path | None = typer.Option(None, "--csv", help="Write every single change into this file."),
+    listing: Path | None = typer.Option(None, "--csv", help="Write every single change into this file."),
     as_json: bool = typer.Option(False, "--json", help="Print the plan as one JSON document."),
     show_personal: bool = typer.Option(
         False, "--show-personal", help="Show names, addresses and other personal values."
@@ -73,18 +73,16 @@ def plan(
         report = None if offline else _polled(runtime)
         on = _reader(runtime, other)
         chosen = None if selection.empty else _chosen(on, selection)
-        with _listed(table, on.mapping, show_personal=show_personal) as rows:
+        with _listed(listing, on.mapping, show_personal=show_personal) as rows:
             told = planning.plan_all(on, chosen=chosen, live=not offline and other is None, rows=rows)
         adoption.remember(on.store, told, on.now())
         standing = in_force.standing(on.store, settings.mapping)
     notes = _notes(runtime, told, other is None)
     if as_json:
         hourly = settings.outreach.hourly_calls
-        sys.stdout.write(
-            json.dumps(_document(told, notes, report, hourly, show=show_personal), ensure_ascii=False) + "\n"
-        )
+        say_json(_document(told, notes, report, hourly, show=show_personal))
     else:
-        _say(told, settings.outreach.hourly_calls, show=show_personal, file=mapping)
+        page(*_drawn(told, settings.outreach.hourly_calls, show=show_personal, file=mapping))
     differs = [standing.words] if other is None and standing.differs else []
     unknown = [f"{one}: not known here" for one in chosen.unknown] if chosen else []
     for line in [*notes, *differs, *unknown, *(report.troubles if report else [])]:
@@ -188,9 +186,11 @@ def _notes(runtime: Runtime, told: Plan, now: bool) -> list[str]:
     if limit is not None and crm["created"] > limit:
         lines.append(f"{crm['created']} new people are more than the brake new_people ({limit}) lets through in a day")
     emptied = told.mapping.brakes.emptied_values
-    for (side, name), count in sorted(told.total.cleared.items()):
-        if emptied is not None and not emptied.allows(count, told.sizes.get(Kind.PERSON, 0)):
-            lines.append(f"{side} {name} is emptied on {count} records: the brake emptied_values would stop that")
+    for (side, name), records in sorted(told.total.cleared.items()):
+        if emptied is not None and not emptied.allows(records, told.sizes.get(Kind.PERSON, 0)):
+            lines.append(
+                f"{side.capitalize()} {name} is emptied on {records} records: the brake emptied_values would stop that"
+            )
     return lines
 
 
@@ -208,8 +208,8 @@ def _document(told: Plan, notes: list[str], report: run.Report | None, hourly: i
             OUTREACH: {name: total.outreach[name] for _, _, name in ROWS if name},
         },
         "fields": [
-            {"side": side, "field": name, "records": count, "cleared": total.cleared[side, name]}
-            for (side, name), count in sorted(total.fields.items())
+            {"side": side, "field": name, "records": records, "cleared": total.cleared[side, name]}
+            for (side, name), records in sorted(total.fields.items())
         ],
         "aside": {name: total.aside[name] for name in ("held", "held_back", "excluded", "anyway")},
         "reads_first": [
@@ -233,64 +233,70 @@ def _sample(one: Effect, mapping: Mapping, *, show: bool) -> dict[str, Any]:
     return {"action": one.action, "prospect": one.prospect, "person": one.person, "task": one.task, "changes": changes}
 
 
-def _say(told: Plan, hourly: int, *, show: bool, file: Path | None) -> None:
-    console = Console(file=sys.stdout)
+def _drawn(told: Plan, hourly: int, *, show: bool, file: Path | None) -> Iterator[RenderableType]:
     what = f"by {file}, compared with the mapping in force" if file else "now"
-    console.print(f"{told.looked_at} records looked at; what would be written {escape(what)}:")
+    yield f"{count(told.looked_at, 'record')} looked at; what would be written {escape(what)}:"
     if not told.total.anything:
-        console.print("nothing")
+        yield "nothing"
     else:
-        _say_totals(console, told)
-        _say_fields(console, told)
-        _say_samples(console, told, show=show)
+        yield ""
+        yield _totals(told)
+        yield ""
+        yield _fields(told)
+        yield from _samples(told, show=show)
     for kind, requests in told.readings().items():
         names = ", ".join(sorted(told.unread[kind]))
-        console.print(f"read first: {kind.value}, once and whole, about {requests} calls, for {names}", soft_wrap=True)
+        yield f"read first: {kind.value}, once and whole, about {count(requests, 'call')}, for {escape(names)}"
     if told.left_alone:
-        console.print(f"left alone until then: {', '.join(sorted(told.left_alone))}", soft_wrap=True)
-    calls = told.calls()
+        yield f"left alone until then: {escape(', '.join(sorted(told.left_alone)))}"
     if told.anything:
-        cost = f"{calls[CRM]} calls of Workbooks and {calls[OUTREACH]} of Outreach, {told.minutes(hourly):g} minutes"
-        console.print(f"cost: about {cost}")
-    console.print(told.digest, soft_wrap=True)
+        calls = told.calls()
+        minutes = f"{told.minutes(hourly):g} minutes"
+        yield f"cost: about {calls[CRM]} calls to Workbooks and {calls[OUTREACH]} to Outreach, {minutes}"
+    yield f"this plan: {told.digest}"
     if file:
-        console.print(f"next: outbook mapping apply {file} --plan {told.digest}", soft_wrap=True, markup=False)
+        yield f"next: outbook mapping apply {escape(str(file))} --plan {told.digest}"
+    elif told.anything:
+        yield "next: outbook sync  (or let the workers do it)"
 
 
-def _say_totals(console: Console, told: Plan) -> None:
-    table = Table("", "Workbooks", "Outreach")
-    for column in table.columns[1:]:
-        column.justify = "right"
+def _totals(told: Plan) -> Table:
+    totals = table("", "Workbooks", "Outreach", numbers=("Workbooks", "Outreach"))
     for words, crm, outreach in ROWS:
         numbers = told.total.crm[crm] if crm else 0, told.total.outreach[outreach] if outreach else 0
         if any(numbers):
-            table.add_row(words, *(str(number) if number else "" for number in numbers))
-    console.print(table)
+            totals.add_row(words, *(str(number) if number else "" for number in numbers))
+    return totals
 
 
-def _say_fields(console: Console, told: Plan) -> None:
-    table = Table("field", "on", "records", "cleared")
-    for column in table.columns[2:]:
-        column.justify = "right"
-    for (side, name), count in told.total.fields.most_common():
+def _fields(told: Plan) -> Table:
+    fields = table("field", "on", "records", "cleared", numbers=("records", "cleared"))
+    for (side, name), records in told.total.fields.most_common():
         cleared = told.total.cleared[side, name]
-        table.add_row(escape(name), side.capitalize(), str(count), str(cleared) if cleared else "")
-    console.print(table)
+        fields.add_row(escape(name), side.capitalize(), str(records), str(cleared) if cleared else "")
+    return fields
 
 
-def _say_samples(console: Console, told: Plan, *, show: bool) -> None:
-    hidden = "" if show else " (personal data hidden: --show-personal)"
-    console.print(f"samples{hidden}:")
+def _samples(told: Plan, *, show: bool) -> Iterator[RenderableType]:
+    yield ""
+    yield f"samples{'' if show else ' (personal data hidden: --show-personal)'}:"
     for one in told.total.samples[:SHOWN]:
         names = {"prospect": one.prospect, "person": one.person, "task": one.task}
         who = ", ".join(f"{what} {number}" for what, number in names.items() if number is not None)
-        console.print(f"  {who}: {one.action}", markup=False)
+        yield f"  {who}: {escape(one.action)}"
+        values = Table.grid(padding=(0, 2, 0, 0))
+        for _ in range(3):
+            values.add_column(overflow="fold")
         for side, name, before, after in _cells(one, told.mapping, show=show):
-            console.print(f"    {side} {name}: {_plain(before)} → {_plain(after)}", markup=False, soft_wrap=True)
+            values.add_row(side.capitalize(), escape(name), escape(f"{_plain(before)} → {_plain(after)}"))
+        yield indented(values, 4)
+    yield ""
 
 
 def _plain(value: Value) -> str:
     if value is None or value in ("", []):
         return "blank"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
     text = ", ".join(value) if isinstance(value, list) else str(value)
     return " / ".join(text.splitlines())

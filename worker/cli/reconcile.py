@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import typer
-from rich.table import Table
+from rich.console import RenderableType
+from rich.markup import escape
 
 from worker import bootstrap, config
 from worker.cli.exits import CHANGES, UNFINISHED, noted
-from worker.cli.show import Progress, paper
+from worker.cli.show import Progress, count, page, say_json, table
 from worker.cli.stopper import Stopper
 from worker.cli.sync import exit_code
 from worker.store.selection import Selection
@@ -114,30 +115,31 @@ def _say(compared: repair.Compared, told: _Told, calls: dict[str, int], *, as_js
     if told.troubles:
         document["troubles"] = told.troubles
     if as_json:
-        typer.echo(json.dumps(document, ensure_ascii=False))
+        say_json(document)
     else:
-        _say_table(compared)
+        page(*_drawn(compared, mended=told.repaired is not None))
     for line in told.troubles[:SHOWN]:
         sys.stderr.write(f"outbook: {line}\n")
 
 
-def _say_table(compared: repair.Compared) -> None:
-    console = paper()
+def _drawn(compared: repair.Compared, *, mended: bool) -> Iterator[RenderableType]:
     whole = "" if compared.complete else ", not at its end yet"
-    console.print(f"{compared.coverage:g} % of {compared.pairs} pairs compared{whole}")
-    console.print(f"differences: {repair.words_of(compared.found)}")
-    console.print(f"missed by polls and webhooks: {repair.words_of(compared.told.get('missed', {}))}")
+    yield f"{compared.coverage:g} % of {count(compared.pairs, 'pair')} compared{whole}"
+    yield f"differences: {repair.words_of(compared.found)}"
+    yield f"missed by polls and webhooks: {repair.words_of(compared.told.get('missed', {}))}"
     findings = compared.told.get("findings", [])
     if not findings:
         return
-    table = Table()
-    for heading in ("kind", "prospect", "person", "right", "why"):
-        table.add_column(heading, overflow="fold")
+    listed = table("kind", "prospect", "person", "right", "why", numbers=("prospect", "person"))
     for one in findings[:SHOWN]:
         people = ", ".join(map(str, one["people"]))
         right = "\n".join(f"{told['field']}: {told['right']}" for told in one["fields"])
         why = "\n".join([one["why"], *(f"{told['field']}: {told['why']}" for told in one["fields"])])
-        table.add_row(one["kind"].replace("_", " "), str(one["prospect"] or ""), people, right, why)
-    console.print(table)
+        cells = (one["kind"].replace("_", " "), str(one["prospect"] or ""), people, right, why)
+        listed.add_row(*map(escape, cells))
+    yield ""
+    yield listed
     if len(findings) > SHOWN:
-        console.print(f"and {len(findings) - SHOWN} more; --json lists them")
+        yield f"and {len(findings) - SHOWN} more; --json lists them"
+    if not mended:
+        yield "next: outbook reconcile --repair"

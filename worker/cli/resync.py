@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 import time
@@ -16,6 +15,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from worker import bootstrap, config
 from worker.cli.exits import CHANGES, UNFINISHED
 from worker.cli.selection import selecting
+from worker.cli.show import count, say_json
 from worker.cli.stopper import Stopper
 from worker.store import backlog, seal
 from worker.store.backlog import Counts
@@ -47,7 +47,7 @@ def resync(
     left = wait_for(store, told) if wait and not dry_run else None
     document = told.as_json() | ({"left": _left(left)} if left else {})
     if as_json:
-        sys.stdout.write(json.dumps(document, ensure_ascii=False) + "\n")
+        say_json(document)
     else:
         _say(told, left)
     code = _code(told, left)
@@ -71,20 +71,23 @@ def _left(counts: Counts) -> dict[str, int]:
 
 
 def _say(told: again.Receipt, left: Counts | None) -> None:
-    parts = (("prospects", told.queued.prospects), ("people", told.queued.people), ("tasks", told.queued.tasks))
-    what = ", ".join(f"{len(ids)} {name}" for name, ids in parts if ids) or "nothing"
+    queued = told.queued
+    parts = ((queued.prospects, "prospect", None), (queued.people, "person", "people"), (queued.tasks, "task", None))
+    what = ", ".join(count(len(ids), one, several) for ids, one, several in parts if ids) or "nothing"
     typer.echo(f"{'would queue' if told.dry_run else 'queued'}: {what}")
-    for why, count in told.counts().items():
-        typer.echo(f"skipped, {why}: {count}")
+    for why, records in told.counts().items():
+        typer.echo(f"skipped, {why}: {records}")
     for one in told.skipped[:SHOWN]:
         typer.echo(f"  {one.record}: {one.why}" + (f", {one.words}" if one.words else ""))
     if len(told.skipped) > SHOWN:
         typer.echo(f"  and {len(told.skipped) - SHOWN} more; --json lists all")
     if left is not None:
-        done = [f"{count} {name.replace('_', ' ')}" for name, count in _left(left).items() if count]
+        done = [f"{records} {name.replace('_', ' ')}" for name, records in _left(left).items() if records]
         typer.echo("not done: " + ", ".join(done) if done else "all done")
     elif len(told.queued) and not told.dry_run:
         typer.echo("`outbook sync` or the workers go on with them")
+    elif not len(told.queued) and not told.skipped:
+        typer.echo("nothing fits that selection; `outbook status` tells what has been read")
 
 
 def wait_for(store: Store, told: again.Receipt) -> Counts:

@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import io
+import json
 import sys
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
+from rich import box
 from rich.console import Console
+from rich.markup import escape
+from rich.padding import Padding
 from rich.progress import BarColumn, MofNCompleteColumn, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as Bars
 from rich.table import Table
 
 if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
     from datetime import datetime
     from types import TracebackType
+
+    from rich.console import RenderableType
 
     from worker.core.records import Kind
     from worker.sync.poll import Polled
@@ -20,14 +28,63 @@ if TYPE_CHECKING:
     from worker.sync.tally import Tally
 
 
-WIDE = 200
-"""Letters of a line where there is no terminal."""
+SHOWN = 20
+ENDLESS = 100_000
+"""Letters of a line where there is no terminal: what reads a pipe wants one line a row."""
 
 
-def paper() -> Console:
-    """Return where data is printed: a terminal's own width, else wide enough that nothing is cut."""
-    console = Console(file=sys.stdout)
-    return console if console.is_terminal else Console(file=sys.stdout, width=WIDE)
+def page(*parts: RenderableType) -> None:
+    """Print data on stdout: as wide as the terminal; in a pipe plain, each row one line, no blanks at its end."""
+    console = Console(file=sys.stdout, highlight=False)
+    if console.is_terminal:
+        for part in parts:
+            console.print(part)
+        return
+    console = Console(file=io.StringIO(), width=ENDLESS, highlight=False)
+    with console.capture() as caught:
+        for part in parts:
+            console.print(part)
+    sys.stdout.write("".join(f"{line.rstrip()}\n" for line in caught.get().splitlines()))
+
+
+def say_json(document: Mapping[str, Any]) -> None:
+    """Print the one JSON document of `--json`."""
+    sys.stdout.write(json.dumps(document, ensure_ascii=False) + "\n")
+
+
+def table(*headings: str, numbers: Collection[str] = ()) -> Table:
+    """Return an empty table; the columns named in ``numbers`` stand to the right. In a pipe it has no lines."""
+    ruled = Console(file=sys.stdout).is_terminal
+    empty = Table(
+        box=box.SIMPLE_HEAD if ruled else None,
+        show_edge=False,
+        pad_edge=False,
+        padding=(0, 2 if ruled else 3, 0, 0),
+        header_style="bold",
+    )
+    for heading in headings:
+        empty.add_column(heading, overflow="fold", justify="right" if heading in numbers else "left")
+    return empty
+
+
+def pairs(rows: Iterable[tuple[str, str]]) -> Table:
+    """Return names and what is said of each, the words below one another however long they are."""
+    beside = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0), show_header=False)
+    beside.add_column(style="bold", no_wrap=True)
+    beside.add_column(overflow="fold")
+    for name, words in rows:
+        beside.add_row(escape(name), escape(words))
+    return beside
+
+
+def indented(words: RenderableType, by: int = 2) -> Padding:
+    """Return words a little to the right, also where they go on in the next line."""
+    return Padding(words, (0, 0, 0, by))
+
+
+def count(number: int, one: str, several: str | None = None) -> str:
+    """Return how many there are: 1 record, 2 records."""
+    return f"{number} {one if number == 1 else several or one + 's'}"
 
 
 def span(seconds: float) -> str:
@@ -92,46 +149,58 @@ class Progress:
 
 
 def say_report(report: Report) -> None:
-    """Print a pass as a person reads it."""
+    """Print a pass as a person reads it, and what to type next."""
     told = report.as_json()
-    console = Console(file=sys.stdout)
     if report.would_write is not None:
-        _say_plan(console, report)
+        page(*_would(report.would_write))
         return
     crm, outreach = told["crm"], told["outreach"]
-    table = Table(show_header=True, header_style="bold")
-    table.add_column("")
-    table.add_column("Workbooks", justify="right")
-    table.add_column("Outreach", justify="right")
+    wrote = table("written", "Workbooks", "Outreach", numbers=("Workbooks", "Outreach"))
     rows = (
         ("created", crm["created"], outreach["created"]),
         ("updated", crm["updated"], outreach["updated"]),
         ("created again", crm["recreated"], ""),
         ("opted out", crm["opted_out"], outreach["opted_out"]),
         ("tasks cancelled", crm["tasks_cancelled"], ""),
+        ("sequence actions, tasks finished", "", outreach["actions"]),
         ("unchanged", crm["unchanged"], ""),
         ("calls", told["calls"]["workbooks"], told["calls"]["outreach"]),
     )
     for name, left, right in rows:
-        table.add_row(name, str(left), str(right))
-    console.print(table)
+        wrote.add_row(name, str(left), str(right))
     waiting = {name: told[name] for name in ("failed", "deferred", "held", "held_back", "excluded", "overwritten")}
-    console.print(", ".join(f"{name.replace('_', ' ')} {count}" for name, count in waiting.items()))
     state = "both sides agree" if report.converged else "not everything is done yet"
-    console.print(f"{state}; read {sum(report.polled.values())} records in {report.seconds:.1f} s")
+    if report.converged and told["held_back"]:
+        state = "both sides agree but for what is held back"
+    page(
+        wrote,
+        "",
+        ", ".join(f"{name.replace('_', ' ')} {number}" for name, number in waiting.items()),
+        f"{state}; read {count(sum(report.polled.values()), 'record')} in {report.seconds:.1f} s",
+        *_next(told),
+    )
 
 
-def _say_plan(console: Console, report: Report) -> None:
-    planned = report.would_write or []
-    counts: dict[str, int] = {}
-    for one in planned:
-        counts[one["action"]] = counts.get(one["action"], 0) + 1
-    words = ", ".join(f"{action} {count}" for action, count in sorted(counts.items())) or "nothing"
-    console.print(f"would write: {words}")
-    for one in planned[:20]:
-        fields = ", ".join([*one["crm"], *one["outreach"]])
+def _next(told: Mapping[str, Any]) -> Iterator[str]:
+    if told["failed"]:
+        yield "next: outbook failures list"
+    if told["held"]:
+        yield "next: outbook held list"
+    if told["paused"]:
+        yield "next: outbook resume"
+
+
+def _would(planned: Sequence[Mapping[str, Any]]) -> Iterator[RenderableType]:
+    if not planned:
+        yield "nothing would be written"
+        return
+    yield f"{count(len(planned), 'record')} would be written:"
+    listed = table("record", "action", "fields")
+    for one in planned[:SHOWN]:
         kind = next(kind for kind in ("prospect", "task", "person") if kind in one)
-        who = f"{kind} {one[kind]}"
-        console.print(f"  {who}: {one['action']} ({fields})", soft_wrap=True)
-    if len(planned) > 20:  # noqa: PLR2004 - what fits a screen
-        console.print(f"  and {len(planned) - 20} more; --json lists all")
+        fields = ", ".join([*one["crm"], *one["outreach"]])
+        listed.add_row(f"{kind} {one[kind]}", escape(one["action"]), escape(fields))
+    yield listed
+    if len(planned) > SHOWN:
+        yield f"and {len(planned) - SHOWN} more; --json lists all"
+    yield "next: outbook plan  (totals first, and each value before and after)"

@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 import time
 from collections.abc import Iterator
+from datetime import datetime
 from pathlib import Path
 
 import typer
-from rich.console import Console, Group
+from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.markup import escape
 from rich.table import Table
 
 from worker import bootstrap, config
-from worker.cli.show import local, span
+from worker.cli.show import count, indented, local, page, say_json, span, table
 from worker.config import Settings
-from worker.core.outlook import Lag, Nets, Outlook, Spent, as_json
+from worker.core.outlook import Lag, Nets, Outlook, Round, Spent, as_json
 from worker.store.database import Store
 from worker.sync import outlook as drawing
 
@@ -26,6 +26,8 @@ INTERRUPTED = 130
 EVERY_S = 2.0
 SHOWN = 5
 VERSION = len("sha256:") + 12
+MARKS = {True: "[green]ok[/]", False: "[bold yellow]WARN[/]"}
+SIDES = {"outreach": "Outreach", "workbooks": "Workbooks"}
 
 
 def status(
@@ -39,12 +41,12 @@ def status(
     settings = config.load(os.environ, Path.cwd(), credentials=False)
     store = bootstrap.open_store(settings)
     if as_document:
-        sys.stdout.write(json.dumps(as_json(look(settings, store)), ensure_ascii=False) + "\n")
+        say_json(as_json(look(settings, store)))
         return
-    console = Console(file=sys.stdout)
     if not watch:
-        console.print(drawn(look(settings, store)), soft_wrap=True)
+        page(drawn(look(settings, store)))
         return
+    console = Console(file=sys.stdout, highlight=False)
     with Live(console=console, auto_refresh=False, screen=console.is_terminal) as live:
         try:
             while True:
@@ -61,13 +63,13 @@ def look(settings: Settings, store: Store) -> Outlook:
 
 def drawn(outlook: Outlook) -> Group:
     """Return the outlook as a person reads it."""
-    streams = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0))
-    for heading in ("stream", "read until", "last poll", ""):
-        streams.add_column(heading, no_wrap=True, header_style="")
-    for one in outlook.fresh.streams:
-        ago = "never" if one.polled_age_s is None else f"{span(one.polled_age_s)} ago"
-        note = one.trouble or ("being read" if one.reading else "" if one.primed else "not read to its end yet")
-        streams.add_row(one.stream, local(one.watermark), ago, escape(note))
+    blocks = Table.grid(padding=(0, 2, 0, 0))
+    for _ in range(3):
+        blocks.add_column(overflow="fold")
+    for name, ok, lines in _blocks(outlook):
+        for number, line in enumerate(lines):
+            head = (f"[bold]{name}[/]", MARKS[ok]) if number == 0 else ("", "")
+            blocks.add_row(*head, _hanging(line))
     closing = [
         f"{'then' if number else 'next'}: [bold]{escape(one.command)}[/]  ({escape(one.why)})"
         for number, one in enumerate(outlook.next)
@@ -75,24 +77,39 @@ def drawn(outlook: Outlook) -> Group:
     return Group(
         f"[bold]Outbook[/] at {local(outlook.at)}",
         "",
-        *_block("safe", outlook.safe.ok, _safe(outlook)),
-        *_block("fresh", outlook.fresh.ok, _fresh(outlook)),
-        *_block("stuck", outlook.stuck.ok, _stuck(outlook)),
-        *_block("budget", outlook.budget.ok, _budget(outlook)),
-        *_block("mapping", outlook.mapping.problem is None and not outlook.mapping.differs, _mapping(outlook)),
-        *_block("keys", _keys_ok(outlook), _keys(outlook)),
-        *_block("nets", True, _nets(outlook.nets)),
+        blocks,
         "",
-        streams,
+        _streams(outlook),
         "",
         *(closing or ["next: nothing; all is well"]),
     )
 
 
-def _block(name: str, ok: bool, lines: Iterator[str]) -> Iterator[str]:
-    mark = "[green]ok  [/]" if ok else "[bold yellow]WARN[/]"
-    for number, line in enumerate(lines):
-        yield f"[bold]{name:<8}[/]{mark}  {escape(line)}" if number == 0 else f"{'':<14}{escape(line)}"
+def _hanging(line: str) -> RenderableType:
+    """Return a line of a block, its own indentation kept where it goes on in the next line."""
+    words = line.lstrip()
+    return indented(escape(words), len(line) - len(words))
+
+
+def _blocks(outlook: Outlook) -> Iterator[tuple[str, bool, Iterator[str]]]:
+    yield "safe", outlook.safe.ok, _safe(outlook)
+    yield "fresh", outlook.fresh.ok, _fresh(outlook)
+    yield "stuck", outlook.stuck.ok, _stuck(outlook)
+    yield "work", outlook.work.ok, _work(outlook)
+    yield "budget", outlook.budget.ok, _budget(outlook)
+    yield "mapping", outlook.mapping.problem is None and not outlook.mapping.differs, _mapping(outlook)
+    yield "keys", _keys_ok(outlook), _keys(outlook)
+    yield "rounds", outlook.nets.silence is None, _nets(outlook.nets, outlook.at)
+
+
+def _streams(outlook: Outlook) -> Table:
+    streams = table("stream", "read until", "last poll", "p50", "p95", "", numbers=("p50", "p95"))
+    for one in outlook.fresh.streams:
+        ago = "never" if one.polled_age_s is None else f"{span(one.polled_age_s)} ago"
+        note = one.trouble or ("being read" if one.reading else "" if one.primed else "not read to its end yet")
+        lag = [span(seconds) if seconds is not None else "–" for seconds in (one.lag.p50_s, one.lag.p95_s)]
+        streams.add_row(one.stream, local(one.watermark), ago, *lag, escape(note))
+    return streams
 
 
 def _safe(outlook: Outlook) -> Iterator[str]:
@@ -118,7 +135,21 @@ def _fresh(outlook: Outlook) -> Iterator[str]:
 def _lag(lag: Lag) -> str:
     if lag.p50_s is None or lag.p95_s is None:
         return "no edit was carried over within 24 h"
-    return f"from edit to write p50 {span(lag.p50_s)}, p95 {span(lag.p95_s)} ({lag.writes} within 24 h)"
+    written = count(lag.writes, "write")
+    return f"from edit to write p50 {span(lag.p50_s)}, p95 {span(lag.p95_s)} ({written} within 24 h)"
+
+
+def _work(outlook: Outlook) -> Iterator[str]:
+    work = outlook.work
+    if work.oldest_due_age_s is None:
+        yield "nothing is due" + (f", {work.leased} in hand" if work.leased else "")
+    else:
+        yield f"the oldest due for {span(work.oldest_due_age_s)}, {work.leased} in hand"
+    for one in work.halted:
+        yield f"{SIDES.get(one.system, one.system)} stands still since {local(one.since)}: {one.reason}"
+    yield from work.troubles
+    ticks = ", ".join(f"{one.who} {span(one.age_s)} ago" for one in work.ticks)
+    yield f"got on: {ticks}" if ticks else "no worker and no beat has run on this store yet"
 
 
 def _stuck(outlook: Outlook) -> Iterator[str]:
@@ -132,7 +163,7 @@ def _stuck(outlook: Outlook) -> Iterator[str]:
         yield f"excluded: {stuck.excluded_records}"
         yield from (f"  {one.records}  {one.reason}" for one in stuck.excluded[:SHOWN])
     for held in stuck.held:
-        yield f"held: {held.entries} {held.kind} ({held.records} records hang on it)"
+        yield f"held: {held.entries} {held.kind} ({count(held.records, 'record')} hang{'s' * (held.records == 1)} on it)"
     for one in stuck.failed[:SHOWN]:
         newest = f", newest {local(one.newest)}" if one.newest else ""
         yield f"failed: {one.records}  {one.cause}{newest}"
@@ -183,15 +214,28 @@ def _keys(outlook: Outlook) -> Iterator[str]:
         yield "Outreach: no token has been renewed here"
 
 
-def _nets(nets: Nets) -> Iterator[str]:
+def _nets(nets: Nets, now: datetime) -> Iterator[str]:
+    if nets.silence:
+        yield nets.silence
     if nets.webhooks.last_at:
         yield f"webhooks: the last one {local(nets.webhooks.last_at)}, {nets.webhooks.waiting} not looked at yet"
     else:
         yield "webhooks: none has come in"
     for one in nets.rounds:
-        ended = f"last round ended {local(one.ended_at)}" if one.ended_at else "no round has ended yet"
-        covered = f"; {one.last['coverage']:g} % of the pairs compared" if "coverage" in one.last else ""
-        differing = f", {one.last['differences']} differences" if "differences" in one.last else ""
-        yield f"{one.name}: {ended}, next {local(one.next_at)}{covered}{differing}"
-    channels = ", ".join(f"{name} {count}" for name, count in sorted(nets.seen.items())) or "nothing yet"
+        yield f"{one.name}: {', '.join(_round(one, now))}"
+    channels = ", ".join(f"{name} {number}" for name, number in sorted(nets.seen.items())) or "nothing yet"
     yield f"first seen within a week by: {channels}; caught only by the sweep: {nets.caught_only_by_sweep}"
+
+
+def _round(one: Round, now: datetime) -> Iterator[str]:
+    yield f"last round ended {local(one.ended_at)}" if one.ended_at else "no round has ended yet"
+    if "coverage" in one.last:
+        yield f"{one.last['coverage']:g} % of the pairs compared"
+    if "differences" in one.last:
+        yield count(one.last["differences"], "difference")
+    if one.oldest_at:
+        yield f"the oldest slice {span(max(0.0, (now - one.oldest_at).total_seconds()))} ago"
+    if one.part is not None:
+        yield f"under way: {one.part:.0%}"
+    if one.next_at:
+        yield f"next {local(one.next_at)}"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from enum import StrEnum
@@ -13,7 +12,7 @@ import typer
 from worker import bootstrap, config
 from worker.cli.exits import CHANGES, UNFINISHED
 from worker.cli.selection import selecting
-from worker.cli.show import Progress, say_report
+from worker.cli.show import Progress, say_json, say_report
 from worker.cli.stopper import Stopper
 from worker.store.selection import Selection
 from worker.sync import run
@@ -71,7 +70,7 @@ def sync(
             sys.stderr.write(f"outbook: {words}\n")
             raise typer.Exit(stopper.exit_code) from None
     if as_json:
-        sys.stdout.write(json.dumps(report.as_json(), ensure_ascii=False) + "\n")
+        say_json(report.as_json())
     else:
         say_report(report)
     unknown = report.chosen.unknown if report.chosen else ()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from pathlib import Path
@@ -10,12 +9,11 @@ from typing import Annotated
 from urllib.parse import urlsplit
 
 import typer
-from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
 
 from worker import bootstrap, config
 from worker.cli.exits import UNFINISHED
+from worker.cli.show import local, page, say_json, table
 from worker.sync import subscriptions
 from worker.sync.subscriptions import Standing
 
@@ -42,7 +40,7 @@ def setup(
         found = subscriptions.standing(on.store, on.remotes.outreach, bootstrap.now())
     told = {"created": done.created, "renewed": done.renewed, "removed": done.ended, "refused": done.refused}
     if as_json:
-        _print({"url": place, **told, **_told(found)})
+        say_json({"url": place, **told, **_told(found)})
     else:
         for words, resources in told.items():
             typer.echo(f"{words}: {', '.join(resources) or 'none'}")
@@ -60,7 +58,7 @@ def status(*, as_json: _AsJson = False) -> None:
     with bootstrap.runtime(settings) as on:
         found = subscriptions.standing(on.store, on.remotes.outreach, bootstrap.now())
     if as_json:
-        _print({"url": found.known.url if found.known else None, **_told(found)})
+        say_json({"url": found.known.url if found.known else None, **_told(found)})
     else:
         _show(found)
     for words in found.troubles:
@@ -83,7 +81,7 @@ def remove(
     with bootstrap.runtime(settings) as on:
         gone = subscriptions.remove(on.store, on.remotes.outreach, place)
     if as_json:
-        _print({"removed": [subscriptions.as_json(one) for one in gone]})
+        say_json({"removed": [subscriptions.as_json(one) for one in gone]})
     else:
         typer.echo(f"removed: {', '.join(one.resource for one in gone) or 'none'}")
 
@@ -119,19 +117,16 @@ def _show(found: Standing) -> None:
     if found.known is None:
         typer.echo("webhooks are not set up; next: outbook webhooks setup --url https://your.host" + PATH)
         return
-    table = Table()
-    for heading in ("resource", "id", "delivers", "switched off since", "why"):
-        table.add_column(heading, overflow="fold")
+    listed = table("resource", "id", "delivers", "switched off since", "why", numbers=("id",))
     for one in found.ours:
         why = escape(one.disabled_reason or "")
-        table.add_row(one.resource, str(one.id), "yes" if one.delivers else "no", one.disabled_since or "", why)
-    console = Console(file=sys.stdout)
-    console.print(f"to {found.known.url}", soft_wrap=True, markup=False, highlight=False)
-    console.print(table)
+        listed.add_row(one.resource, str(one.id), "yes" if one.delivers else "no", one.disabled_since or "", why)
     last = found.pulse.arrived_at
-    came = f"{last:%Y-%m-%d %H:%M:%S} UTC" if last else "never, or more than three days ago"
-    console.print(f"the last webhook came: {came}; waiting to be looked at: {found.pulse.waiting}", highlight=False)
-
-
-def _print(document: dict[str, object]) -> None:
-    sys.stdout.write(json.dumps(document, ensure_ascii=False) + "\n")
+    came = local(last) if last else "never, or more than three days ago"
+    page(
+        f"to {escape(found.known.url)}",
+        "",
+        listed,
+        "",
+        f"the last webhook came: {came}; waiting to be looked at: {found.pulse.waiting}",
+    )

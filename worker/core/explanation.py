@@ -211,6 +211,7 @@ class Stranger:
     due: Due | None
     held: tuple[Waits, ...]
     excluded: str | None
+    exchanges: tuple[Exchanged, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -53,8 +53,17 @@ class Safe:
 
 
 @dataclass(frozen=True, slots=True)
+class Lag:
+    """From the change at the vendor to our write on the other side, over the last 24 hours; first loads do not count."""
+
+    writes: int
+    p50_s: float | None
+    p95_s: float | None
+
+
+@dataclass(frozen=True, slots=True)
 class Stream:
-    """How far a stream has been read. ``reading``: a run is under way."""
+    """How far a stream has been read. ``reading``: a run is under way; ``lag``: of what it brought, to the other side."""
 
     stream: str
     primed: bool
@@ -63,15 +72,7 @@ class Stream:
     polled_at: datetime | None
     polled_age_s: float | None
     trouble: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class Lag:
-    """From the change at the vendor to our write on the other side, over the last 24 hours; first loads do not count."""
-
-    writes: int
-    p50_s: float | None
-    p95_s: float | None
+    lag: Lag = Lag(0, None, None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,13 +187,19 @@ class Credentials:
 
 @dataclass(frozen=True, slots=True)
 class Round:
-    """A slow round through all records; ``last`` is what the last one that ended has told."""
+    """A slow round through all records; ``last`` is what the last one that ended has told.
+
+    ``part`` is how much of the round under way is done, 0 to 1; ``oldest_at`` about when those were compared that have waited
+    longest for their next turn. Both are None where that is not known.
+    """
 
     name: str
     began_at: datetime | None
     ended_at: datetime | None
     next_at: datetime | None
     last: Mapping[str, Any]
+    part: float | None = None
+    oldest_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,12 +212,16 @@ class Webhooks:
 
 @dataclass(frozen=True, slots=True)
 class Nets:
-    """What catches what polling does not show. ``seen`` counts the last week's changes by the channel that saw them first."""
+    """What catches what polling does not show. ``seen`` counts the last week's changes by the channel that saw them first.
+
+    ``silence`` says in words that webhooks have stopped coming though polls found what they should have told.
+    """
 
     rounds: tuple[Round, ...]
     webhooks: Webhooks
     seen: Mapping[str, int]
     caught_only_by_sweep: int
+    silence: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

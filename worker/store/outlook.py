@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 import sqlalchemy as sa
 
+from worker.core import transforms
 from worker.core.outlook import Cause, Round, Webhooks
 from worker.core.records import Kind, System
 from worker.store.budget import CALL, HOUR, YEAR
@@ -157,8 +158,17 @@ def renewed_at(db: sa.Connection, system: System) -> datetime | None:
 
 def rounds(db: sa.Connection) -> list[Round]:
     """Return the sweep and the reconciliation, as far as they have come; of what they counted the numbers, not the lists."""
-    rows = db.execute(sa.select(ROUND).order_by(ROUND.c.name))
-    return [Round(row.name, row.began_at, row.ended_at, row.next_at, _numbers(row.last)) for row in rows]
+    return [_round(row) for row in db.execute(sa.select(ROUND).order_by(ROUND.c.name))]
+
+
+def _round(row: sa.Row[Any]) -> Round:
+    """Return a round. Its slices are spread evenly, so the one next in turn is as old as it was far into the last round."""
+    now, last = msgspec.json.decode(row.told), _numbers(row.last)
+    part = min(1.0, now["done"] / now["slices"]) if row.began_at and now.get("slices") else None
+    began, oldest = transforms.parse_time(last.get("began_at")), None
+    if "coverage" in last and began and row.ended_at:
+        oldest = began + (row.ended_at - began) * (part or 0.0)
+    return Round(row.name, row.began_at, row.ended_at, row.next_at, last, part, oldest)
 
 
 def _numbers(last: str) -> dict[str, Any]:

@@ -150,6 +150,7 @@ def _strangers(db: sa.Connection, on: Applier, ids: Sequence[int]) -> Iterable[t
     people, changes = mirror.load(db, Kind.PERSON, ids), known.changes(db, Kind.PERSON, ids)
     out = known.exclusions(db, Kind.PERSON, ids)
     waits = known.holds(db, Kind.PERSON, ids, [row.hold_key for row in changes.values() if row.hold_key])
+    asked = exchanges.load(db, Kind.PERSON, ids)
     for crm_id in ids:
         person, change = people.get(crm_id), changes.get(crm_id)
         held = _waits(waits, Kind.PERSON, crm_id, change)
@@ -161,6 +162,7 @@ def _strangers(db: sa.Connection, on: Applier, ids: Sequence[int]) -> Iterable[t
             due=_due(change) if change is not None else None,
             held=held,
             excluded=out.get(crm_id),
+            exchanges=_exchanged(asked.get(crm_id, ())),
         )
 
 

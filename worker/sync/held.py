@@ -57,6 +57,12 @@ class Entry:
         return int(parts[at]) if at < len(parts) else None
 
     @property
+    def told(self) -> str:
+        """Its words, with whom it is about where they do not say so."""
+        about = f"prospect {self.prospect}"
+        return self.words if self.prospect is None or about in self.words else f"{about}: {self.words}"
+
+    @property
     def field(self) -> str | None:
         """The CRM field it is about, None for what is about the whole record."""
         return self.key.split(":", 3)[3] if self.kind == receipts.CONFLICT else None

@@ -37,7 +37,7 @@ from worker.store import cursors, links, mappings, meta, mirror, progress, runs,
 from worker.store import outlook as counts
 from worker.store import pauses as pausing
 from worker.store.outbox import Lane, Standing
-from worker.sync import brakes, in_force
+from worker.sync import brakes, in_force, subscriptions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -123,6 +123,7 @@ class Lookout:
 
 def look(store: Store, told: Terms, now: datetime) -> Outlook:
     """Return how everything stands: some thirty counting queries in one reading transaction, however much there is."""
+    silence = subscriptions.silence(store, now)
     with store.read() as db:
         linked = links.count(db, Kind.PROSPECT)
         standings = counts.by_standing(db, now)
@@ -134,7 +135,7 @@ def look(store: Store, told: Terms, now: datetime) -> Outlook:
             budget=_budget(db, told, now),
             mapping=told.mapping,
             credentials=_credentials(db, told, now),
-            nets=_nets(db, now),
+            nets=replace(_nets(db, now), silence=silence),
             next=(),
             work=_work(db, now),
         )
