@@ -111,9 +111,9 @@ the oldest slice 12 s ago, under way: 25%, next 2026-11-20 12:00:00
                sweep: last round ended 2026-11-20 11:59:48, next 2026-11-20 12:00:00
                first seen within a week by: poll 10, sweep 2, webhook 90; caught only by the sweep: 2
 
-stream      read until            last poll     p50     p95
-prospects   2026-11-20 11:59:48   12 s ago      4 s   2 min
-tasks       2026-11-20 11:59:48   2 h ago         –       –   answered 503 [twice]
+stream      read until            last poll   p50     p95
+prospects   2026-11-20 11:59:48   12 s ago    4 s   2 min
+tasks       2026-11-20 11:59:48   2 h ago       –       –   answered 503 [twice]
 
 next: outbook held list  (1 entry waits)
 then: outbook failures list  (4 failed)
