@@ -209,7 +209,10 @@ def approve_missing(db: sa.Connection, crm_ids: Iterable[int] | None = None) -> 
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """One write for the history. ``caused_at``: when the vendor's record was saved that it carries over, if that is known."""
+    """One write for the history. ``caused_at``: when the vendor's record was saved that it carries over, if that is known.
+
+    ``caused_by`` is the stream that brought that record.
+    """
 
     kind: Kind
     outreach_id: int
@@ -220,6 +223,7 @@ class Written:
     after: Mapping[str, Value]
     why: str
     caused_at: datetime | None = None
+    caused_by: Kind | None = None
 
 
 def remember(db: sa.Connection, writes: Sequence[Written], *, now: datetime, mapping_version: str) -> None:
@@ -231,6 +235,7 @@ def remember(db: sa.Connection, writes: Sequence[Written], *, now: datetime, map
                 {
                     "at": now,
                     "caused_at": one.caused_at,
+                    "caused_by": one.caused_by.value if one.caused_by else None,
                     "kind": one.kind.value,
                     "outreach_id": one.outreach_id,
                     "crm_id": one.crm_id,

@@ -77,13 +77,17 @@ def opted_out_since(db: sa.Connection, since: datetime) -> int:
     return int(max(told))
 
 
-def lags(db: sa.Connection, system: System, since: datetime) -> list[float]:
-    """Return for the newest writes to one side how many seconds lay between the vendor's change and our write, ascending."""
-    query = sa.select(HISTORY.c.at, HISTORY.c.caused_at).where(
+def lags(db: sa.Connection, system: System, since: datetime) -> list[tuple[float, str | None]]:
+    """Return for the newest writes to one side how many seconds lay between the vendor's change and our write, ascending.
+
+    With each comes the stream that brought the change; None where nobody noted it.
+    """
+    query = sa.select(HISTORY.c.at, HISTORY.c.caused_at, HISTORY.c.caused_by).where(
         HISTORY.c.system == system, HISTORY.c.at >= since, HISTORY.c.caused_at.is_not(None)
     )
     rows = db.execute(query.order_by(HISTORY.c.at.desc()).limit(SAMPLE))
-    return sorted(max(0.0, (row.at - row.caused_at).total_seconds()) for row in rows)
+    told = [(max(0.0, (at - caused).total_seconds()), stream) for at, caused, stream in rows]
+    return sorted(told, key=lambda one: one[0])
 
 
 def unsettled_pairs(db: sa.Connection) -> int:

@@ -186,7 +186,8 @@ _CAUSED = sa.text("caused_at IS NOT NULL")
 class HistoryRow(SQLModel, table=True):
     """One write and why it was made. ``before`` and ``after`` are JSON by CRM field or Outreach attribute.
 
-    ``caused_at`` is when, by the vendor's time, the other side was saved with what this write carries over.
+    ``caused_at`` is when, by the vendor's time, the other side was saved with what this write carries over, ``caused_by`` the
+    stream that brought it.
     """
 
     __tablename__ = "history"
@@ -199,6 +200,7 @@ class HistoryRow(SQLModel, table=True):
     id: int | None = _id(default=None, primary_key=True)
     at: datetime | None = _moment()
     caused_at: datetime | None = _moment()
+    caused_by: str | None = None
     kind: str
     outreach_id: int = _id()
     crm_id: int | None = _id(default=None)

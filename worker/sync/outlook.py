@@ -204,7 +204,14 @@ def _undelivered(db: sa.Connection, prospect_ids: list[int], no_email: str | Non
 
 def _fresh(db: sa.Connection, told: Terms, now: datetime) -> Fresh:
     known = {row.stream: row for row in cursors.all_of(db)}
-    streams = tuple(_stream(kind.value, known.get(kind.value), now) for kind in cursors.STREAMS)
+    to_crm, to_outreach = (counts.lags(db, system, now - DAY) for system in (System.CRM, System.OUTREACH))
+    by_stream: dict[str | None, list[float]] = {}
+    for seconds, stream in (*to_crm, *to_outreach):  # a stream leads one way only, so each of these is ascending still
+        by_stream.setdefault(stream, []).append(seconds)
+    streams = tuple(
+        replace(_stream(kind.value, known.get(kind.value), now), lag=_lag(by_stream.get(kind.value, ())))
+        for kind in cursors.STREAMS
+    )
     patience = max(POLL_PATIENCE_S, 10.0 * told.poll_s)
     # Streams slow down by themselves, so what counts is that anything at all is being read.
     ages = [one.polled_age_s for one in streams if one.polled_age_s is not None]
@@ -212,8 +219,8 @@ def _fresh(db: sa.Connection, told: Terms, now: datetime) -> Fresh:
     return Fresh(
         ok=moving and all(one.primed and not one.trouble for one in streams),
         streams=streams,
-        to_crm=_lag(counts.lags(db, System.CRM, now - DAY)),
-        to_outreach=_lag(counts.lags(db, System.OUTREACH, now - DAY)),
+        to_crm=_lag([seconds for seconds, _ in to_crm]),
+        to_outreach=_lag([seconds for seconds, _ in to_outreach]),
         last_pass_at=runs.newest(db),
         patience_s=patience,
     )
@@ -235,7 +242,7 @@ def _stream(name: str, row: sa.Row[tuple[object, ...]] | None, now: datetime) ->
     )
 
 
-def _lag(seconds: list[float]) -> Lag:
+def _lag(seconds: Sequence[float]) -> Lag:
     """Return the percentiles by nearest rank."""
     if not seconds:
         return Lag(0, None, None)

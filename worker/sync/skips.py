@@ -359,7 +359,7 @@ def _receive(db: sa.Connection, on: Applier, cases: Sequence[_Case], tally: Tall
             tally.tasks_cancelled += case.action in {"create", "recreate"}
             why, caused = f"skipped: {case.action}", causes.of_task(None if case.gone or not told else case.task)
             ids = (Kind.TASK, case.change.ref.id, receipt.crm_id)
-            written.append(Written(*ids, System.CRM, case.action, {}, case.fields, why, caused))
+            written.append(Written(*ids, System.CRM, case.action, {}, case.fields, why, caused, Kind.TASK))
     links.save(db, Kind.TASK, saved, now)
     links.remember(db, written, now=now, mapping_version=on.mapping.version)
     asked = [(c, c.receipt, Write(c.crm_id, c.version, c.fields)) for c in cases if c.receipt and c.action != "link"]

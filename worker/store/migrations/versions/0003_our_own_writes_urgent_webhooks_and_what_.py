@@ -1,4 +1,4 @@
-"""Our own writes and urgent webhooks."""
+"""Our own writes, urgent webhooks, and what caused a write."""
 
 from __future__ import annotations
 
@@ -13,6 +13,9 @@ depends_on = None
 
 def upgrade() -> None:
     """Bring the tables to this version."""
+    with op.batch_alter_table("history", schema=None) as batch_op:
+        batch_op.add_column(sa.Column("caused_by", sa.String(), nullable=True))
+
     with op.batch_alter_table("mirror", schema=None) as batch_op:
         batch_op.add_column(sa.Column("ours", sa.Boolean(), nullable=True))
 
@@ -39,3 +42,6 @@ def downgrade() -> None:
 
     with op.batch_alter_table("mirror", schema=None) as batch_op:
         batch_op.drop_column("ours")
+
+    with op.batch_alter_table("history", schema=None) as batch_op:
+        batch_op.drop_column("caused_by")
