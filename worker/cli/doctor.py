@@ -14,7 +14,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from worker import bootstrap, config, telemetry
-from worker.cli import surroundings
+from worker.cli import surroundings, watching
 from worker.cli.show import page, say_json
 from worker.config import Settings
 from worker.core import errors
@@ -38,9 +38,15 @@ def doctor(
     *,
     as_document: bool = typer.Option(False, "--json", help="Print the checks as one JSON document."),
     alert_test: bool = typer.Option(False, "--alert-test", help="Send a test alert, and look at nothing else."),
+    alert_now: bool = typer.Option(
+        False, "--alerts", help="Alert of what stands, and look at nothing else: for a timer."
+    ),
 ) -> None:
     """Check everything that Outbook needs, and tell how to mend what is wrong. Safe in production: it only reads."""
-    checks = alerted(Path.cwd()) if alert_test else examined(Path.cwd())
+    if alert_test and alert_now:
+        raise config.SettingsInvalid(["--alert-test and --alerts exclude each other"])
+    examine = alerted if alert_test else watching.looked if alert_now else examined
+    checks = examine(Path.cwd())
     if as_document:
         document = {"ok": all(one.level is not Level.FAIL for one in checks), "checks": as_json(checks)}
         say_json(document)
