@@ -16,4 +16,4 @@ def test_what_is_told_elsewhere_is_told(what: str) -> None:
     """The named test exists, and the scenario that leaves something to it says that it is short of that."""
     path, _, name = TOLD_ELSEWHERE[what].partition("::")
     assert re.search(rf"^def {name}\(", (ROOT / path).read_text(encoding="utf-8"), re.MULTILINE), path
-    assert BY_NAME[what.split()[0]].short_of
+    assert BY_NAME[what.split(maxsplit=1)[0]].short_of
