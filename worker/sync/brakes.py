@@ -6,6 +6,7 @@ Opt-outs are never held. Too many of them only raise an alarm.
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import cache
 from typing import TYPE_CHECKING
 
 from worker.core import errors, plan, transforms
@@ -15,7 +16,7 @@ from worker.store import backlog, brakes, cursors, links, meta, outbox
 from worker.sync import receipts
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from datetime import datetime
 
     import sqlalchemy as sa
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     from worker.store.database import Store
     from worker.sync.case import Applier, Case
     from worker.sync.gather import Batch
+
+    Linked = Callable[[], int]
 
 DELETED, NEW_PEOPLE, NEW_PROSPECTS, EMPTIED = (
     "brake:deleted_people",
@@ -48,7 +51,7 @@ def note_first_pass(store: Store, now: datetime) -> None:
 
 def hold_back(db: sa.Connection, on: Applier, cases: Sequence[Case], batch: Batch) -> None:
     """Hold what waits for a person: a deletion that the mapping asks about, and whatever a brake stops."""
-    linked = links.count(db, Kind.PROSPECT)
+    linked = cache(lambda: links.count(db, Kind.PROSPECT))  # counting all takes time: only where a brake must weigh
     _deletions(db, on, cases, batch, linked)
     _new_people(db, on, cases, linked)
     _emptied(db, on, cases, linked)
@@ -57,7 +60,7 @@ def hold_back(db: sa.Connection, on: Applier, cases: Sequence[Case], batch: Batc
             case.trouble = errors.UnsafePlan(case.plan.why)
 
 
-def _deletions(db: sa.Connection, on: Applier, cases: Sequence[Case], batch: Batch, linked: int) -> None:
+def _deletions(db: sa.Connection, on: Applier, cases: Sequence[Case], batch: Batch, linked: Linked) -> None:
     unreadable = {
         case.view.link.crm_id: (case.view.prospect_id, on.now())
         for case in cases
@@ -70,15 +73,15 @@ def _deletions(db: sa.Connection, on: Applier, cases: Sequence[Case], batch: Bat
         if case.plan.action in {Action.RECREATE, Action.UNLINK} or case.change.ref.id in batch.unreadable
     ]
     missing = links.missing_lately(db)
-    if gone and plan.too_many_deleted(missing, linked, on.mapping.brakes.deleted_people):
+    if gone and plan.too_many_deleted(missing, linked(), on.mapping.brakes.deleted_people):
         words = (
-            f"{missing} of {linked} linked people were deleted or became unreadable in the CRM within a day; "
+            f"{missing} of {linked()} linked people were deleted or became unreadable in the CRM within a day; "
             "approve to go on as the mapping says, or restore them in the CRM"
         )
         _stop(gone, DELETED, words)
 
 
-def _new_people(db: sa.Connection, on: Applier, cases: Sequence[Case], linked: int) -> None:
+def _new_people(db: sa.Connection, on: Applier, cases: Sequence[Case], linked: Linked) -> None:
     """Hold creations beyond the mapping's number, once the first pass is through: that one creates everybody there is."""
     creating = [case for case in cases if case.plan.action is Action.CREATE and case.trouble is None]
     limit = on.mapping.brakes.new_people
@@ -86,7 +89,7 @@ def _new_people(db: sa.Connection, on: Applier, cases: Sequence[Case], linked: i
         return
     ids = [case.view.prospect_id for case in creating]
     count = brakes.count(db, NEW_PEOPLE, on.now(), beside=ids)
-    if count > limit and count * 100 > LEAST_NEW_SHARE * linked:
+    if count > limit and count * 100 > LEAST_NEW_SHARE * linked():
         words = f"{count} people would be new in the CRM within a day; approve to let them be created"
         _stop(creating, NEW_PEOPLE, words)
     else:
@@ -99,7 +102,7 @@ def _stop(cases: Sequence[Case], key: str, words: str) -> None:
         case.plan = plan.held(case.plan)
 
 
-def _emptied(db: sa.Connection, on: Applier, cases: Sequence[Case], linked: int) -> None:
+def _emptied(db: sa.Connection, on: Applier, cases: Sequence[Case], linked: Linked) -> None:
     """Leave a field alone that is being emptied on too many people at once; their other fields are written."""
     limit = on.mapping.brakes.emptied_values
     if limit is None:
@@ -113,7 +116,7 @@ def _emptied(db: sa.Connection, on: Applier, cases: Sequence[Case], linked: int)
 
 
 def _leave_filled(
-    db: sa.Connection, on: Applier, line: Field, emptying: Sequence[Case], *, linked: int, limit: Share
+    db: sa.Connection, on: Applier, line: Field, emptying: Sequence[Case], *, linked: Linked, limit: Share
 ) -> None:
     key = f"{EMPTIED}:{line.crm}"
     if brakes.is_off(db, key, on.now()):
@@ -121,9 +124,11 @@ def _leave_filled(
     ids = [case.view.prospect_id for case in emptying]
     count = brakes.count(db, key, on.now(), beside=ids)
     brakes.note(db, key, ids, on.now())
-    if limit.allows(count, linked):
+    if limit.allows(count, linked()):
         return
-    words = f"{line.crm} would be emptied on {count} of {linked} linked people within a day; approve to let that happen"
+    words = (
+        f"{line.crm} would be emptied on {count} of {linked()} linked people within a day; approve to let that happen"
+    )
     outbox.post_hold(db, key=key, kind=receipts.BRAKE, words=words, now=on.now())
     for case in emptying:
         crm = {name: value for name, value in case.plan.crm.items() if name != line.crm}
