@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import celery
 from celery.signals import after_task_publish, before_task_publish, setup_logging, task_postrun
 from kombu import Queue
+from kombu.transport import redis
 
 from worker import telemetry
 from worker.store.cursors import STREAMS
@@ -95,6 +96,33 @@ app.conf.update(
     beat_scheduler="celery.beat:Scheduler",
     timezone="UTC",
 )
+
+
+class Slots(redis.QoS):
+    """Counts the messages in hand; one that is done with is counted no more, though the broker was away to be told.
+
+    kombu 5.7 goes on counting it for ever: every such loss takes one of a worker's slots, and without any it asks for nothing,
+    thus never hears that its connection is dead. What the broker keeps of it comes again, and finds nothing to do.
+    """
+
+    def ack(self, delivery_tag: str) -> None:
+        """The message is done with, also where this raises."""
+        try:
+            super().ack(delivery_tag)
+        except BaseException:
+            self._quick_ack(delivery_tag)  # type: ignore[attr-defined]
+            raise
+
+    def reject(self, delivery_tag: str, requeue: bool = False) -> None:  # noqa: FBT001, FBT002 - kombu's own signature
+        """The message is done with, also where this raises."""
+        try:
+            super().reject(delivery_tag, requeue=requeue)
+        except BaseException:
+            self._quick_ack(delivery_tag)  # type: ignore[attr-defined]
+            raise
+
+
+redis.Channel.QoS = Slots
 
 
 def beat_table(poll_seconds: float, *, webhooks: bool = False) -> dict[str, dict[str, Any]]:
