@@ -54,6 +54,7 @@ def test_golden_day(page: Transcript) -> None:
     stage = page.stage
     who = _people(stage)
     stage.person(first="Gus", last="Green", email="gus@example.com")
+    stage.later(60)
     page.both("doctor")
     page.both("sync", "--dry-run")
     page.both("plan")
@@ -98,12 +99,13 @@ def test_golden_trouble(page: Transcript) -> None:
     stage = page.stage
     stage.mapping(("on_conflict: crm", "on_conflict: ask"), ("on_crm_delete: recreate", "on_crm_delete: ask"))
     who = _people(stage)
+    stage.later(60)
     stage.sync()
+    stage.later(7200)
     stage.person(first="Hal", last="Hope", email="hal@example.com")
     stage.person(first="Hal", last="Hope", email="hal@example.com")
     hal = stage.enrolled("hal@example.com", first="Hal", last="Hope")
     stage.state(who["eve"], worlds.COLD, "snoozed")
-    stage.later(7200)
     stage.set_prospect(who["ada"], title="Chief Engineer")
     stage.set_person(stage.person_of(who["ada"])["id"], title="Head of Engines")
     stage.set_prospect(who["bo"], title="Engineer " * 40)
@@ -118,4 +120,5 @@ def test_golden_trouble(page: Transcript) -> None:
     page.seen("link", "--prospect", str(hal), "--person", "7001")
     page.seen("held", "reject", "--kind", "ask")
     page.seen("failures", "retry", "--cause", "1")
+    page.piped("sync")
     page.matches("trouble")

@@ -97,7 +97,8 @@ def approve(
     if as_json:
         say_json({"approved": [_told(one) for one in chosen], "due": due})
         return
-    words = f"{count(len(chosen), 'entry', 'entries')} approved, {count(due, 'record')} due again"
+    again = f", {count(due, 'record')} due again" if due else ""
+    words = f"{count(len(chosen), 'entry', 'entries')} approved{again}"
     typer.echo(f"{words}; `outbook sync` or the workers go on with them")
 
 
