@@ -19,10 +19,10 @@ SLOWER = 5
 """How many times longer an interval may get."""
 DROWSY, ASLEEP = timedelta(minutes=15), timedelta(hours=2)
 """After so long without anything new a stream is read half as often, and a fifth as often."""
-DORMANT, SLOWEST = timedelta(days=1), 12
-"""After so long, and only where calls are short, a twelfth as often."""
-MINUTE, HELD, AN_HOUR = timedelta(minutes=1), timedelta(minutes=10), timedelta(hours=1)
-"""The normal interval; the freshness held where something moves though calls are short; the longest interval there is then."""
+MINUTE, AN_HOUR = timedelta(minutes=1), timedelta(hours=1)
+"""The normal interval; the longest one where calls are short, unless the settings ask for longer ones."""
+MUCH, EASED, TIGHTENED, SLACKEST = 3, 1.5, 1.2, 12.0
+"""See :func:`slack`."""
 LATELY = timedelta(minutes=15)
 """So long after the last one webhooks count as alive."""
 DISTRUST = timedelta(hours=1)
@@ -38,7 +38,8 @@ class Facts:
 
     ``moved_at``: when anything new was last seen in it, else when it was first read to its end. ``late_at``: when a poll last
     found what no webhook had told. ``arrived_at``: when the last webhook came; None where none can be. ``waiting_since``: how
-    long the oldest webhook has not been looked at. ``rate``: the share of the normal rate that the year's calls allow.
+    long the oldest webhook has not been looked at. ``rate``: the share of the normal rate that the year's calls allow;
+    ``slack``: how many times longer than others this stream may then wait, by what its polls found.
     """
 
     shortest: timedelta
@@ -48,12 +49,13 @@ class Facts:
     arrived_at: datetime | None = None
     waiting_since: datetime | None = None
     rate: float = 1.0
+    slack: float = 1.0
 
 
 def interval(facts: Facts, now: datetime) -> timedelta:
     """Return how long to wait between two polls: at most :data:`LONGEST`, unless the shortest is longer, or calls are short."""
     if facts.rate < 1:
-        return _stretched(facts, now)
+        return _stretched(facts)
     longest = min(max(facts.shortest, LONGEST), SLOWER * facts.shortest)
     if told_by_webhooks(facts, now):
         return longest
@@ -62,16 +64,20 @@ def interval(facts: Facts, now: datetime) -> timedelta:
     return longest if now - facts.moved_at >= ASLEEP else min(longest, 2 * facts.shortest)
 
 
-def _stretched(facts: Facts, now: datetime) -> timedelta:
-    """Return the interval where calls are short: an hour at most, unless the settings ask for less."""
-    lively = max(facts.shortest, min(MINUTE / facts.rate, AN_HOUR))
-    longest = max(facts.shortest, AN_HOUR)
-    quiet = now - facts.moved_at if facts.moved_at is not None else timedelta(0)
-    if quiet >= DORMANT:
-        return min(longest, SLOWEST * lively)
-    if quiet >= ASLEEP or told_by_webhooks(facts, now):
-        return min(longest, SLOWER * lively)
-    return lively if quiet < DROWSY else min(2 * lively, max(lively, HELD))
+def _stretched(facts: Facts) -> timedelta:
+    """Return the interval where calls are short."""
+    return max(facts.shortest, min(AN_HOUR, facts.slack * MINUTE / facts.rate))
+
+
+def slack(before: float, moved: int) -> float:
+    """Return how many times longer than the liveliest a stream may wait where calls are short, after a poll that found so much.
+
+    A poll that finds nothing eases it, one that finds a little tightens it less: so about two polls of three find something.
+    One that finds much ends it: a day's work has begun. Nobody has to tell when that is.
+    """
+    if moved >= MUCH:
+        return 1.0
+    return max(1.0, before / TIGHTENED) if moved else min(SLACKEST, before * EASED)
 
 
 def told_by_webhooks(facts: Facts, now: datetime) -> bool:

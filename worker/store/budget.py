@@ -65,8 +65,10 @@ class Budget:
         hourly: int | None,
         yearly: int | None,
         now: Callable[[], datetime],
+        look_every: timedelta = LOOK_EVERY,
     ) -> None:
         """Touch nothing yet. A limit of None is none; calls are counted all the same."""
+        self._look_every = look_every
         self._store = store
         self._system = system
         self._hourly = hourly
@@ -82,7 +84,7 @@ class Budget:
         self._told: _Told | None = None
         self._pressure: tuple[datetime, float] | None = None
         self._folded: datetime | None = None
-        self._days: tuple[datetime, dict[datetime, int]] | None = None
+        self._past: tuple[datetime, _Past] | None = None
 
     def spend(self, lane: str) -> None:
         """Count one call about to be made, or raise BudgetSpent and count nothing."""
@@ -146,9 +148,9 @@ class Budget:
         if kept is not None and timedelta(0) <= now - kept[0] < PACED_FOR:
             return kept[1]
         with self._store.read() as db:
-            if self._days is None or self._days[0] != _day(now):
-                self._days = _day(now), by_hour(db, now).get(self._system, {})
-            used = _used(db, self._system, self._days[1], now)
+            if self._past is None or self._past[0] != _day(now):
+                self._past = _day(now), _past(db, now).get(self._system, _Past([0] * lanes.YEAR, now))
+            used = _used(db, self._system, self._past[1], now)
         pressure = lanes.settled(kept[1] if kept else None, lanes.pressure(used, self._yearly))
         self._pressure = now, pressure
         return pressure
@@ -183,7 +185,7 @@ class Budget:
             return False
         if self._looked_at is None or self._used_hour != hour:
             return True
-        return not timedelta(0) <= now - self._looked_at < LOOK_EVERY
+        return not timedelta(0) <= now - self._looked_at < self._look_every
 
     def _look(self, now: datetime, *, wait: bool, year: bool) -> None:
         """Read what everybody used; without ``wait`` not if another thread of ours is at the store already."""
@@ -272,45 +274,54 @@ def add(db: sa.Connection, rows: Sequence[Mapping[str, Any]]) -> None:
 
 def used_by(db: sa.Connection, now: datetime) -> dict[System, lanes.Used]:
     """Return what everybody has called, by system, as far as it is written down."""
-    return {system: _used(db, system, days, now) for system, days in by_hour(db, now).items()}
+    return {system: _used(db, system, past, now) for system, past in _past(db, now).items()}
 
 
-def by_hour(db: sa.Connection, now: datetime) -> dict[System, dict[datetime, int]]:
-    """Return the calls of the last 365 days by system and hour; of more than nine days ago by the first hour of the day."""
+@dataclass(frozen=True, slots=True)
+class _Past:
+    """The calls of each of the last 365 days, the oldest first, and since when there were any; of today nothing is told."""
+
+    days: list[int]
+    first: datetime
+
+
+def _past(db: sa.Connection, now: datetime) -> dict[System, _Past]:
     query = sa.select(CALL.c.system, CALL.c.hour, sa.func.sum(CALL.c.calls).label("calls"))
     query = query.where(CALL.c.hour >= _day(now + HOUR - YEAR), CALL.c.hour <= _hour(now))
-    found: dict[System, dict[datetime, int]] = {}
+    found: dict[System, _Past] = {}
+    today = _day(now)
     for row in db.execute(query.group_by(CALL.c.system, CALL.c.hour).order_by(CALL.c.hour)):
-        found.setdefault(System(row.system), {})[row.hour] = int(row.calls)
+        past = found.setdefault(System(row.system), _Past([0] * lanes.YEAR, row.hour))
+        if row.hour < today:
+            # The window begins within a day, and all of that counts.
+            past.days[max(0, lanes.YEAR - 1 - (today - _day(row.hour)).days)] += int(row.calls)
     return found
 
 
-def _used(db: sa.Connection, system: System, hours: Mapping[datetime, int], now: datetime) -> lanes.Used:
-    """Return what one system was called, of which ``hours`` tells all but the last hours."""
-    hour, today = _hour(now), _day(now)
-    recent = {name: sa.func.sum(sa.case((which, CALL.c.calls), else_=0)) for name, which in _recent(hour).items()}
-    query = sa.select(*(total.label(name) for name, total in recent.items()))
-    sums = db.execute(
-        query.where(CALL.c.system == system, CALL.c.hour >= hour - lanes.MONTH, CALL.c.hour <= hour)
-    ).one()
-    days = [0] * lanes.YEAR
-    for at, calls in hours.items():
-        if at < today:
-            days[max(0, lanes.YEAR - 1 - (today - _day(at)).days)] += calls
-    days[-1] = sums.today or 0
-    told = {name: getattr(sums, name) or 0 for name in recent if name != "today"}
-    return lanes.Used(year=sum(days), days=tuple(days), age=now - min(hours, default=now), **told)
+def _used(db: sa.Connection, system: System, past: _Past, now: datetime) -> lanes.Used:
+    """Return what one system was called, of which ``past`` tells all but today."""
+    hour = _hour(now)
+    since = {"day": hour - DAY, "week": hour - lanes.WEEK, "month": hour - lanes.MONTH, "today": _day(now)}
+    sums = db.execute(_RECENT, {"system": system, "hour": hour, **since}).one()
+    told = {name: getattr(sums, name) or 0 for name in _SUMS if name != "today"}
+    days = (*past.days[:-1], sums.today or 0)
+    return lanes.Used(year=sum(days), days=days, age=now - past.first, **told)
 
 
-def _recent(hour: datetime) -> dict[str, sa.ColumnElement[bool]]:
-    """Return which calls make up each sum of :class:`lanes.Used`."""
-    steered, once = CALL.c.lane.in_(lanes.STEERED), CALL.c.lane.in_(lanes.ONCE)
-    week = CALL.c.hour > hour - lanes.WEEK
-    return {
-        "hour": CALL.c.hour == hour,
-        "today": CALL.c.hour >= _day(hour),
-        "week": sa.and_(week, sa.not_(once)),
-        "steered_day": sa.and_(steered, CALL.c.hour > hour - DAY),
-        "steered_week": sa.and_(steered, week),
-        "other_month": sa.not_(sa.or_(steered, once)),
-    }
+def _moment(name: str) -> sa.BindParameter[datetime]:
+    return sa.bindparam(name, type_=CALL.c.hour.type)
+
+
+_STEERED, _ONCE = CALL.c.lane.in_(lanes.STEERED), CALL.c.lane.in_(lanes.ONCE)
+_SUMS = {
+    "hour": CALL.c.hour == _moment("hour"),
+    "today": CALL.c.hour >= _moment("today"),
+    "week": sa.and_(CALL.c.hour > _moment("week"), sa.not_(_ONCE)),
+    "steered_day": sa.and_(CALL.c.hour > _moment("day"), _STEERED),
+    "steered_week": sa.and_(CALL.c.hour > _moment("week"), _STEERED),
+    "other_month": sa.not_(sa.or_(_STEERED, _ONCE)),
+}
+"""Which calls of the last 28 days make up each sum of :class:`lanes.Used`."""
+_RECENT = sa.select(
+    *(sa.func.sum(sa.case((which, CALL.c.calls), else_=0)).label(name) for name, which in _SUMS.items())
+).where(CALL.c.system == sa.bindparam("system"), CALL.c.hour > _moment("month"), CALL.c.hour <= _moment("hour"))
