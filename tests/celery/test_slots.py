@@ -18,7 +18,7 @@ class Away:
     do_restore = False
 
     @contextlib.contextmanager
-    def conn_or_acquire(self) -> Iterator[None]:
+    def conn_or_acquire(self, client: object = None) -> Iterator[None]:
         raise redis.ConnectionError
         yield
 
