@@ -72,6 +72,14 @@ def _work(
     ids = [change.ref.id for change in changes]
     look = _Look(on, stopped, lacking)
     batch = look.gather(ids, live=primed)
+    if not batch.matches:
+        return _carry_out(look, changes, batch, primed=primed)
+    with on.alone() as waited:
+        return _carry_out(look, changes, look.gather(ids, live=False) if waited else batch, primed=primed)
+
+
+def _carry_out(look: _Look, changes: Sequence[Change], batch: Batch, *, primed: bool) -> Tally:
+    on, lacking, ids = look.on, look.lacking, [change.ref.id for change in changes]
     answered = wishes.carry_out(on, changes, batch, lacking=lacking) if primed else wishes.Answered()
     if answered.asked:
         batch = look.gather(ids, live=True)
@@ -210,6 +218,7 @@ def _desk(on: Applier, lacking: frozenset[str]) -> Desk:
         reference=on.mapping.reference,
         columns=streams.columns(Kind.PERSON, on.mapping, lacking),
         lacks=Lacks(on),
+        turn=on.turn,
     )
 
 

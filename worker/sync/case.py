@@ -69,7 +69,10 @@ class Permit:
 
 @dataclass(frozen=True, slots=True)
 class Applier:
-    """What applying touches: the store, both vendors, the mapping in force, the clock, chance, and who counts what was done."""
+    """What applying touches: the store, both vendors, the mapping in force, the clock, chance, and who counts what was done.
+
+    ``turn`` is held by whoever writes to the CRM just now (``sync.hands``).
+    """
 
     store: Store
     remotes: Remotes
@@ -79,6 +82,18 @@ class Applier:
     jitter: Callable[[], float]
     permit: Permit = Permit()
     count: Callable[[Tally], None] = lambda _tally: None
+    turn: threading.RLock = field(default_factory=threading.RLock)
+
+    @contextlib.contextmanager
+    def alone(self) -> Iterator[bool]:
+        """Hold the turn; tell whether somebody else had it, so that what was read before may be out of date."""
+        waited = not self.turn.acquire(blocking=False)
+        if waited:
+            self.turn.acquire()
+        try:
+            yield waited
+        finally:
+            self.turn.release()
 
 
 @dataclass(slots=True)

@@ -6,6 +6,7 @@ whole is split; an object without a reply is looked up before anything else is d
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -68,13 +69,17 @@ class Receipt:
 
 @dataclass(frozen=True, slots=True)
 class Desk:
-    """Where the writes of one kind go. ``lacks`` is asked at a refusal whether the CRM lacks that field or label."""
+    """Where the writes of one kind go. ``lacks`` is asked at a refusal whether the CRM lacks that field or label.
+
+    ``turn`` is held while a write is on its way.
+    """
 
     crm: Workbooks
     kind: Kind
     reference: str
     columns: tuple[str, ...]
     lacks: Callable[[str], bool] = lambda _: False
+    turn: AbstractContextManager[object] = field(default_factory=nullcontext)
 
 
 def carry_out(jobs: Sequence[Job], desk: Desk) -> dict[int, Receipt]:
@@ -148,7 +153,8 @@ def in_doubt(
 
 
 def _send(jobs: Sequence[Job], desk: Desk) -> list[Outcome]:
-    return desk.crm.write(desk.kind, [job.write for job in jobs], reference_field=desk.reference)
+    with desk.turn:
+        return desk.crm.write(desk.kind, [job.write for job in jobs], reference_field=desk.reference)
 
 
 def _applied(job: Job, outcome: Applied, refused: Dict[str, str]) -> Receipt:

@@ -11,11 +11,11 @@ from worker.store import forgotten, reopening, selection
 from worker.store.database import chunks
 from worker.store.links import Name
 from worker.store.selection import Chosen, Selection
-from worker.sync import apply, skips, strangers
+from worker.sync import apply, hands, skips, strangers
 from worker.sync.tally import Tally
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from datetime import datetime
 
     import sqlalchemy as sa
@@ -146,10 +146,10 @@ def _name(text: str, names: Names) -> Name | None:
     return Name(kind, number) if kind in {"prospect", "person"} else None
 
 
-def claim(on: Applier, chosen: Chosen | None) -> Tally:
-    """Apply a batch of each kind; of the chosen one of each portion that fits a statement."""
+def claim(on: Applier, chosen: Chosen | None, heed: Callable[[], None]) -> Tally:
+    """Apply a batch of each kind, of people many where many are due; of the chosen one of each portion of a statement."""
     if chosen is None:
-        told = apply.apply_people(on)
+        told = hands.apply_people(on, heed)
         told.add(strangers.apply_strangers(on))
         told.add(skips.apply_tasks(on))
         return told

@@ -307,9 +307,14 @@ def _heed(this: Pass) -> None:
 def _apply(this: Pass, report: Report, patience: float) -> tuple[set[System], float]:
     """Apply until nothing is due, waiting for what falls due within our patience; return which sides were written."""
     on, wrote, busy_s = this.on, set(), 0.0
-    while True:
+
+    def heed() -> None:
+        this.flush()
         _heed(this)
-        told = resync.claim(on, report.chosen)
+
+    while True:
+        heed()
+        told = resync.claim(on, report.chosen, heed)
         report.tally.add(told)
         wrote |= {System.CRM} if told.wrote_crm else set()
         wrote |= {System.OUTREACH} if told.wrote_outreach else set()
