@@ -22,7 +22,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PositiveInt,
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
 PREFIX = "OUTBOOK_"
 MAPPING_NAME = "mappings/outreach-workbooks.yaml"
@@ -165,11 +165,17 @@ def _fields() -> dict[str, tuple[tuple[str, ...], bool]]:
 VARIABLES = _fields()
 
 
-def load(environ: Mapping[str, str], cwd: Path, *, credentials: bool = True) -> Settings:
+def load(
+    environ: Mapping[str, str],
+    cwd: Path,
+    *,
+    credentials: bool = True,
+    also: Callable[[Mapping[str, str]], Iterable[str]] = lambda _: (),
+) -> Settings:
     """Return the settings of ``environ`` over ``cwd/.env``; relative paths are relative to ``cwd``.
 
-    With ``credentials=False`` the vendors' keys may be missing, for verbs that talk to no vendor. SettingsInvalid
-    holds every problem there is.
+    With ``credentials=False`` the vendors' keys may be missing, for verbs that talk to no vendor; ``also`` tells by the values
+    what else is wrong for this very process. SettingsInvalid holds every problem there is.
     """
     problems: list[str] = []
     given = _given(environ, cwd, problems)
@@ -188,6 +194,7 @@ def load(environ: Mapping[str, str], cwd: Path, *, credentials: bool = True) -> 
             _sentence(fault["loc"], fault["type"], fault["msg"]) for fault in error.errors(include_input=False)
         ]
     _check_together(values, problems, credentials=credentials)
+    problems += also(values)
     if problems or settings is None:
         raise SettingsInvalid(sorted(problems))
     return settings

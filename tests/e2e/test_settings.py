@@ -1,6 +1,11 @@
 from __future__ import annotations
 
+from pathlib import Path
+
+import pytest
+
 from tests.e2e.rig import Stage, end_of
+from worker import app
 
 SECRETS = ("sim-key", "sim-access", "s3cr3t")
 
@@ -93,3 +98,27 @@ def test_a_spent_budget_is_6(stage: Stage) -> None:
     stage.environ["OUTBOOK_OUTREACH__HOURLY_CALLS"] = "100"
     stage.sync()
     assert len(stage.people()) == 5
+
+
+@pytest.mark.parametrize("role", ["worker", "beat", "web", "up", "sync", "db upgrade", "doctor --alerts"])
+def test_bad_settings_end_any_role_the_same(
+    stage: Stage, role: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Exit 4 with every variable named at each start, so that whoever restarts it reads why; nothing looks alive by it."""
+    monkeypatch.setattr(app, "ALIVE", tmp_path / "alive")
+    stage.environ |= {
+        "OUTBOOK_POLL_SECONDS": "s3cr3t",
+        "OUTBOOK_DATABASE_URL": "postgresql+psycopg://nobody:s3cr3t@127.0.0.1:1/none",
+        "OUTBOOK_WORKBOOKS__API_KEY_FILE": "nowhere",
+        "OUTBOOK_WORKBOOKS__API_KEY": "",
+        "OUTBOOK_CONSOLE__HOST": "0.0.0.0",
+    }
+    wanted = {"OUTBOOK_POLL_SECONDS", "OUTBOOK_SECRET_KEY", "OUTBOOK_WORKBOOKS__API_KEY_FILE"}
+    wanted |= {"OUTBOOK_BROKER_URL"} if role in {"worker", "beat"} else set()
+    wanted |= {"OUTBOOK_CONSOLE__PASSWORD_HASH"} if role in {"web", "up"} else set()
+    for _start in range(2):
+        told = stage.outbook(*role.split())
+        assert (told.code, told.out) == (4, "")
+        assert {line.split(": ")[1] for line in told.err.splitlines()} == wanted
+        assert not any(secret in told.err for secret in SECRETS)
+    assert not app.ALIVE.exists()

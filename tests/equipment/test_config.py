@@ -8,6 +8,7 @@ from datetime import date
 from pathlib import Path
 
 import pytest
+from pydantic import SecretStr
 
 from worker import config
 
@@ -216,6 +217,23 @@ def test_a_secret_may_come_from_a_file(tmp_path: Path) -> None:
     (tmp_path / "key").write_text("key-from-file\n")
     given = {"OUTBOOK_OUTREACH__ACCESS_TOKEN": "token-1", "OUTBOOK_WORKBOOKS__API_KEY_FILE": "key"}
     assert config.load(given, tmp_path).workbooks.api_key.get_secret_value() == "key-from-file"
+
+
+def test_every_secret_may_come_from_a_file(tmp_path: Path) -> None:
+    """Each of them, whatever it holds, is read as if it stood in the environment."""
+    (tmp_path / "pilot.txt").touch()
+    texts = {"OUTBOOK_DATABASE_URL": "sqlite:///own.db", "OUTBOOK_BROKER_URL": "redis://:word@broker/0"}
+    secrets = {name: path for name, (path, secret) in config.VARIABLES.items() if secret}
+    assert len(secrets) >= 12
+    for name, path in secrets.items():
+        text = texts.get(name, "https://alerts.example/secret")
+        (tmp_path / "told").write_text(f"{text}\n")
+        others = {one: value for one, value in GOOD.items() if one != name}
+        found: object = config.load(others | {f"{name}_FILE": "told"}, tmp_path)
+        for part in path:
+            found = getattr(found, part)
+        assert isinstance(found, SecretStr)
+        assert found.get_secret_value().endswith(text.removeprefix("sqlite:///")), name
 
 
 def test_a_secret_given_twice_or_unreadable_is_a_problem(tmp_path: Path) -> None:

@@ -59,8 +59,7 @@ def up() -> None:
     """Run the whole deployment: broker, workers, beat, web. A child that dies comes back; Ctrl-C stops them all."""
     from worker.web import server
 
-    settings = config.load(os.environ, Path.cwd())
-    server.check(settings.console)
+    settings = config.load(os.environ, Path.cwd(), also=server.lacking)
     with bootstrap.runtime(settings, bootstrap.begin_mapping(settings)):
         pass
     raise typer.Exit(deployment(settings).run())
@@ -95,7 +94,6 @@ def processes(env: dict[str, str]) -> list[embedded.Child]:
 
 
 def _with_broker() -> config.Settings:
-    settings = config.load(os.environ, Path.cwd())
-    if not settings.broker_url.get_secret_value():
-        raise config.SettingsInvalid([NEEDS_BROKER])
-    return settings
+    return config.load(
+        os.environ, Path.cwd(), also=lambda values: () if values.get("OUTBOOK_BROKER_URL") else [NEEDS_BROKER]
+    )

@@ -16,8 +16,7 @@ def web() -> None:
     """Receive webhooks and serve health, metrics and the console until told to stop."""
     from worker.web import app, server
 
-    settings = config.load(os.environ, Path.cwd(), credentials=False)
-    server.check(settings.console)
+    settings = config.load(os.environ, Path.cwd(), credentials=False, also=server.lacking)
     telemetry.configure()
     store = bootstrap.open_store(settings)
     seal.check_key(store, config.secret_key(settings))

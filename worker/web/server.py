@@ -18,7 +18,7 @@ from worker.config import SettingsInvalid
 from worker.web.receiver import BODY_LIMIT
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
     from wsgiref.types import WSGIApplication
 
     from worker.config import Console
@@ -33,16 +33,16 @@ IDLE_S = 75
 DRAIN_S = 3.0
 
 
-def check(console: Console) -> None:
-    """Return if the console may listen where the settings say; beyond loopback it needs a password. Else SettingsInvalid."""
+def lacking(values: Mapping[str, str]) -> list[str]:
+    """Return what keeps the console from listening where the settings say: beyond loopback it needs a password."""
+    host = values.get("OUTBOOK_CONSOLE__HOST", "127.0.0.1")
     try:
-        loopback = console.host == "localhost" or ipaddress.ip_address(console.host).is_loopback
+        loopback = host == "localhost" or ipaddress.ip_address(host).is_loopback
     except ValueError:
         loopback = False
-    if not loopback and not console.password_hash.get_secret_value():
-        raise SettingsInvalid(
-            ["OUTBOOK_CONSOLE__PASSWORD_HASH: missing, and required to listen beyond loopback (OUTBOOK_CONSOLE__HOST)"]
-        )
+    if loopback or values.get("OUTBOOK_CONSOLE__PASSWORD_HASH"):
+        return []
+    return ["OUTBOOK_CONSOLE__PASSWORD_HASH: missing, and required to listen beyond loopback (OUTBOOK_CONSOLE__HOST)"]
 
 
 def bound(console: Console) -> socket.socket:
