@@ -6,48 +6,23 @@ import json
 
 import pytest
 
+from tests.e2e.nets import ALONE, one_round
 from tests.e2e.rig import Stage
 from tests.e2e.worlds import COLD, INBOUND, NOT_ACTIVE, RUNNING, STATE
-from worker import bootstrap, config, tasks
-from worker.core.records import System
 from worker.sim import outreach
 from worker.sim.outreach_options import Options
-from worker.store.rounds import standings
-from worker.sync import sweep
-
-SCOPES = frozenset(
-    f"{plural}.all" for plural in ("prospects", "sequences", "sequenceSteps", "sequenceStates", "tasks", "users")
-)
 
 
 @pytest.fixture
 def quiet(stage: Stage) -> Stage:
     """A stage whose token may read neither events nor addresses."""
-    stage.use(outreach_app=outreach.build(records=0, options=Options(scopes=SCOPES)))
+    stage.use(outreach_app=outreach.build(records=0, options=Options(scopes=ALONE)))
     return stage
 
 
 def gone(stage: Stage, type_: str, record_id: int) -> None:
     """Somebody deletes a record in Outreach."""
     stage.tell({"op": "delete", "type": type_, "id": record_id})
-
-
-def one_round(stage: Stage) -> dict[str, int]:
-    """What the rolling sweep takes away in the day to come, as a worker's task does it hour by hour."""
-    rung: list[str] = []
-    settings = config.load(stage.environ, stage.directory)
-    stage.monkeypatch.setattr(bootstrap, "now", stage.now)
-    stage.monkeypatch.setattr(tasks, "ring", rung.append)
-    with bootstrap.runtime(settings) as runtime:
-        stage.monkeypatch.setattr(tasks, "runtime", lambda: runtime)
-        for _ in range(23):
-            tasks.take_round.run()
-            stage.later(3600)
-        with runtime.store.read() as db:
-            told = {one.name.removeprefix("sweep:"): one.last["removed"] for one in standings(db)}
-        assert runtime.budgets[System.OUTREACH].spent().keys() == {sweep.LANE}
-    assert "outbook.apply" in rung
-    return told
 
 
 @pytest.mark.parametrize("how", ["full pass", "round"])

@@ -4,54 +4,24 @@ from __future__ import annotations
 
 import json
 import sqlite3
-import time
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 
 from tests.e2e import worlds
+from tests.e2e.nets import SECRET, courier, delivered, listening
 from tests.e2e.rig import Stage
 from tests.e2e.worlds import NO_EMAIL, STATE
-from worker import bootstrap, config
-from worker.web import app, server
-
-SECRET = "an e2e secret"
 
 
 @pytest.fixture
 def told(stage: Stage) -> Iterator[Stage]:
-    """A stage whose Outreach delivers to `outbook web`, set up by the verb."""
-    stage.environ["OUTBOOK_OUTREACH__WEBHOOK_SECRET"] = SECRET
-    settings = config.load(stage.environ | {"OUTBOOK_CONSOLE__PORT": "0"}, stage.directory)
-    store = bootstrap.open_store(settings)
-    with app.application(settings, store, stage.now) as pages, server.running(pages, settings.console) as url:
-        made = stage.outbook("webhooks", "setup", "--url", url, "--json")
-        assert made.code == 0, made.err
-        assert made.report["url"] == f"{url}/webhooks/outreach"
+    """A stage whose Outreach delivers to `outbook web`."""
+    with listening(stage):
         yield stage
-    store.engine.dispose()
-
-
-def courier(stage: Stage, **document: object) -> dict[str, Any]:
-    """Tell the simulator how to deliver, or what; without a word ask how it stands."""
-    url = f"{stage.servers.outreach_url}/_sim/webhooks"
-    reply = httpx.post(url, json=document) if document else httpx.get(url)
-    assert reply.status_code == 200, reply.text
-    found: dict[str, Any] = reply.json()
-    return found
-
-
-def delivered(stage: Stage) -> list[dict[str, Any]]:
-    """Wait until everything has been delivered, and return what was."""
-    deadline = time.monotonic() + 30
-    while (told := courier(stage))["pending"]:
-        assert time.monotonic() < deadline, told
-        time.sleep(0.02)
-    return list(told["deliveries"])
 
 
 def rows(stage: Stage, query: str) -> list[tuple[Any, ...]]:
