@@ -12,7 +12,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from worker import config
-from worker.core import errors, transforms
+from worker.core import errors, lanes, transforms
 from worker.core.records import System
 from worker.remote import base, outreach_tokens
 from worker.remote.outreach import Outreach
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from worker.remote.outreach_tokens import TokenPair, Tokens
     from worker.sync.tally import Tally
 
-ORDINARY, OPT_OUT = "changes", "optout"
+ORDINARY, OPT_OUT = lanes.CHANGES, lanes.OPT_OUT
 ID_DIGITS = 19
 """A number of fewer digits is surely one that a 64-bit id can hold."""
 VENDORS = {System.OUTREACH: "outreach", System.CRM: "workbooks"}
@@ -113,6 +113,10 @@ class Runtime:
     def calls(self) -> dict[str, int]:
         """Return how many calls this process has made, by vendor."""
         return {VENDORS[system]: sum(budget.spent().values()) for system, budget in self.budgets.items()}
+
+    def rate(self, lane: str) -> float:
+        """Return the share of its normal rate at which a lane may call Outreach by itself just now, from 0 to 1."""
+        return self.budgets[System.OUTREACH].rate(lane)
 
     def flush(self) -> None:
         """Write down the calls made so far, and every few seconds what else was counted."""

@@ -21,8 +21,8 @@ import redis
 import structlog
 
 from worker import bootstrap, config
-from worker.app import app
-from worker.core import errors
+from worker.app import EVENTS_S, app
+from worker.core import errors, lanes
 from worker.core.records import Kind
 from worker.store import backlog, mappings, outbox, vitals, webhooks, wording
 from worker.store.outbox import Lane
@@ -125,21 +125,27 @@ def poll(stream: str) -> None:
             ring("outbook.opt_outs")
             ring("outbook.apply")
 
-    shortest_s = on.settings.poll_seconds
-    if not timing.is_due(on.store, Kind(stream), shortest_s, bootstrap.now()):
+    kind, every_s, rate = Kind(stream), on.settings.poll_seconds, on.rate(lanes.POLLS)
+    if not timing.is_due(on.store, kind, every_s, bootstrap.now(), rate):
         return
-    told = poll_stream(Kind(stream), **on.reading(), until=bootstrap.now() + POLL_FOR, on_page=rung)
+    with bootstrap.lane(timing.lane_of(on.store, kind)):
+        if rate < 1 and kind in timing.BY_WEBHOOK:
+            intake.take(**on.reading())  # so that what a poll still finds was told by no webhook
+        told = poll_stream(kind, **on.reading(), until=bootstrap.now() + POLL_FOR, on_page=rung)
     log.info("polled", stream=stream, read=told.read, moved=told.moved, queued=told.queued, busy=told.busy)
     if not told.ended:
         ring("outbook.poll", stream)
     elif not told.busy:
-        timing.plan_next(on.store, Kind(stream), shortest_s, bootstrap.now())
+        timing.plan_next(on.store, kind, every_s, bootstrap.now(), rate=rate, moved=told.moved)
 
 
 @app.task(name="outbook.hints", base=OutbookTask)
 def take_hints() -> None:
     """Look at the webhooks that wait, and ring for what they brought; after a full batch for the next."""
-    told = intake.take(**runtime().reading())
+    if not timing.hints_are_due(runtime().store, bootstrap.now(), runtime().rate(lanes.POLLS)):
+        return
+    with bootstrap.lane(lanes.POLLS):
+        told = intake.take(**runtime().reading())
     if told.read:
         log.info("hinted", read=told.read, moved=told.moved, queued=told.queued)
     if told.queued:
@@ -203,7 +209,8 @@ def sweep() -> None:
 def take_round() -> None:
     """Take the slices of the rolling sweep that are due, and ring for what they brought."""
     with bootstrap.lane(rounds.LANE):
-        for told in rounds.roll(runtime().applier(), bootstrap.now() + POLL_FOR):
+        rate = runtime().rate(rounds.LANE)
+        for told in rounds.roll(runtime().applier(), bootstrap.now() + POLL_FOR, rate=rate):
             log.info("swept", stream=told.kind, read=told.read, missed=told.missed, removed=told.removed)
             if told.trouble:
                 log.warning("put_off", task="outbook.round", reason=told.trouble)
@@ -216,7 +223,7 @@ def take_round() -> None:
 def compare() -> None:
     """Compare the next slice of both sides if it is due, and ring for what nothing else had shown."""
     with bootstrap.lane(reconcile.LANE):
-        told = reconcile.take_due(runtime().applier())
+        told = reconcile.take_due(runtime().applier(), rate=runtime().rate(reconcile.LANE))
     if not told.busy:
         log.info("compared", read=told.read, pairs=told.compared, differences=told.found, missed=told.missed)
         ring("outbook.opt_outs")
@@ -226,7 +233,12 @@ def compare() -> None:
 @app.task(name="outbook.events", base=OutbookTask)
 def listen() -> None:
     """Read what Outreach tells beside its records, as far as the token may, and ring for what that brought."""
-    for told in feeds.listen(runtime().applier()):
+    on = runtime()
+    if not timing.feeds_are_due(on.store, EVENTS_S, bootstrap.now(), on.rate(lanes.POLLS)):
+        return
+    with bootstrap.lane(lanes.POLLS):
+        heard = feeds.listen(on.applier())
+    for told in heard:
         log.info(
             "heard", feed=told.feed, read=told.read, opted_out=told.opted_out, moved=told.moved, trouble=told.trouble
         )

@@ -10,6 +10,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import timedelta
 from itertools import accumulate, pairwise
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from datetime import datetime
 
 BACKFILL, RECONCILE, SWEEP, POLLS = "backfill", "reconcile", "sweep", "polls"
 LOAD, CHANGES, OPT_OUT = "load", "changes", "optout"
@@ -25,6 +29,8 @@ AT_LEAST = 0.25
 DEAD_BAND = 0.02
 """A pressure that moves by less stays where it was."""
 MINUTE = timedelta(seconds=60)
+LEAST = 0.01
+"""A round that stands still looks again after a hundred times as long as usual, at the latest."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,9 +151,15 @@ def rate(name: str, pressure: float, hour: float = 0.0) -> float:
     return lane.rates[-1][1]
 
 
-def stretched(turn: timedelta, rate: float) -> timedelta | None:
-    """Return how long a round of this turn takes at a rate; None while it stands still."""
-    return turn / rate if rate > 0 else None
+def next_slice(began: datetime, now: datetime, turn: timedelta, *, done: int, slices: int, rate: float) -> datetime:
+    """Return when the next slice of a slow round is due: spread evenly over its turn, and made up for if late.
+
+    Where calls are short the turn is as much longer, and nothing is made up for.
+    """
+    planned = began + turn * min(1.0, done / slices)
+    if rate >= 1:
+        return max(now, planned)
+    return max(planned, now + turn / slices / max(rate, LEAST))
 
 
 def slowed(pressure: float, hour: float = 0.0) -> tuple[Slowed, ...]:

@@ -80,6 +80,11 @@ def any_free(db: sa.Connection, now: datetime) -> bool:
     return db.scalar(sa.select(WEBHOOK.c.id).where(_free(now)).limit(1)) is not None
 
 
+def any_urgent(db: sa.Connection, now: datetime) -> bool:
+    """Tell whether a webhook that may tell of an opt-out waits to be taken."""
+    return bool(_oldest(db, now, 1, WEBHOOK.c.urgent == sa.true()))
+
+
 def claim(db: sa.Connection, now: datetime, limit: int) -> list[Waiting]:
     """Lease webhooks that nobody has in hand, and return them: the urgent ones first, then the oldest."""
     most = limit - limit // OTHERS

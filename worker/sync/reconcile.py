@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from worker.core import cursor, errors, findings, plan, transforms
+from worker.core import cursor, errors, findings, lanes, plan, transforms
 from worker.core.findings import MENDED, Finding, Sort
 from worker.core.mapping import PERSON_ADDRESSES
 from worker.core.records import Kind
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from worker.store.rounds import Round
     from worker.sync.case import Applier
 
-NAME = LANE = "reconcile"
+NAME = LANE = lanes.RECONCILE
 """The round's name, and the lane of the budget that its calls are counted under."""
 TURN = timedelta(days=7)
 """How long a round takes in the background: its slices are spread over it."""
@@ -76,7 +76,7 @@ def begin_anew(on: Applier) -> None:
         rounds.restart(db, NAME, told={sweep.HURRIED: True})
 
 
-def take(on: Applier, *, early: bool = False) -> Sliced:
+def take(on: Applier, *, early: bool = False, rate: float = 1.0) -> Sliced:
     """Take the next slice if it is due, or ``early``. Raise :class:`errors.Transient` or a Halt; the next try goes on."""
     with on.store.write() as db:
         if cursors.unprimed(db):
@@ -86,7 +86,7 @@ def take(on: Applier, *, early: bool = False) -> Sliced:
         return Sliced(busy=True)
     try:
         with kept_alive(on.store, lambda db: rounds.renew(db, this, on.now())):
-            return _take(on, _begun(on, this))
+            return _take(on, _begun(on, this), rate)
     except errors.OutbookError as error:
         _leave(on, this, error.words)
         raise
@@ -95,12 +95,12 @@ def take(on: Applier, *, early: bool = False) -> Sliced:
         raise
 
 
-def take_due(on: Applier) -> Sliced:
-    """Take the next slice if it is due and there is anything to compare yet."""
+def take_due(on: Applier, *, rate: float = 1.0) -> Sliced:
+    """Take the next slice if it is due and there is anything to compare yet; none at a ``rate`` of 0."""
     with on.store.read() as db:
-        if cursors.unprimed(db):
+        if rate <= 0 or cursors.unprimed(db):
             return Sliced(busy=True)
-    return take(on)
+    return take(on, rate=rate)
 
 
 def walk(on: Applier, *, sleep: Callable[[float], None], patience_s: float = 600.0) -> Iterator[Sliced]:
@@ -155,7 +155,7 @@ def _begun(on: Applier, this: Round) -> Round:
     return replace(this, began_at=on.now(), told=told)
 
 
-def _take(on: Applier, this: Round) -> Sliced:
+def _take(on: Applier, this: Round, rate: float) -> Sliced:
     one = _of_people(on, this.place) if this.told["half"] == PEOPLE else _alone(on, this.place)
     with on.store.write() as db:
         told = _counted(this.told, one)
@@ -166,8 +166,8 @@ def _take(on: Applier, this: Round) -> Sliced:
             told["differences"] = findings.disagreements(told["found"])
             mine = rounds.finish(db, replace(this, told=told), now, next_at=max(now, began + TURN))
         else:
-            done = min(1.0, told["done"] / told["slices"])
-            next_at = now if told[sweep.HURRIED] else max(now, began + TURN * done)
+            spread = lanes.next_slice(began, now, TURN, done=told["done"], slices=told["slices"], rate=rate)
+            next_at = now if told[sweep.HURRIED] else spread
             mine = rounds.step(db, replace(this, place=one.place, told=told), now, next_at=next_at)
         if not mine:
             raise errors.RemoteDown("lost the comparison to another process")

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from worker.core import cursor, errors
+from worker.core import cursor, errors, lanes
 from worker.core.mapping import OPT_OUT_ATTRIBUTES
 from worker.core.records import Kind
 from worker.remote.outreach import IDS_A_CALL
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from worker.store.rounds import Round
     from worker.sync.case import Applier
 
-LANE = "sweep"
+LANE = lanes.SWEEP
 """The lane of the budget that a round's calls are counted under."""
 KINDS = (Kind.STATE, Kind.PROSPECT, Kind.TASK)
 """What a round walks through; of tasks only the open ones."""
@@ -108,15 +108,18 @@ def brake_of(kind: Kind) -> str:
     return f"{REMOVALS}:{kind.value}"
 
 
-def roll(on: Applier, until: datetime) -> Iterator[Swept]:
-    """Take every slice that is due, kind by kind, until there is none or it is ``until``."""
-    approved(on)
+def roll(on: Applier, until: datetime, *, rate: float = 1.0) -> Iterator[Swept]:
+    """Take every slice that is due, kind by kind, until there is none or it is ``until``.
+
+    At a ``rate`` of 0 only those that somebody waits for.
+    """
+    hurried = approved(on)
     with on.store.read() as db:
         if cursors.unprimed(db):
             return
-    for kind in KINDS:
+    for kind in KINDS if rate > 0 else hurried:
         while on.now() < until:
-            told = take(kind, on)
+            told = take(kind, on, rate=rate)
             if told.busy:
                 break
             yield told
@@ -163,7 +166,7 @@ def walk(kind: Kind, on: Applier, *, sleep: Callable[[float], None], patience_s:
             return
 
 
-def take(kind: Kind, on: Applier, *, early: bool = False) -> Swept:
+def take(kind: Kind, on: Applier, *, early: bool = False, rate: float = 1.0) -> Swept:
     """Take the next slice of a round if it is due, or ``early``. Raise :class:`errors.AuthRevoked` or BudgetSpent."""
     with on.store.write() as db:
         if cursors.unprimed(db):
@@ -173,7 +176,7 @@ def take(kind: Kind, on: Applier, *, early: bool = False) -> Swept:
         return Swept(kind, busy=True)
     try:
         with kept_alive(on.store, lambda db: rounds.renew(db, this, on.now())):
-            return _take(kind, on, _begun(kind, on, this))
+            return _take(kind, on, _begun(kind, on, this), rate)
     except (errors.Transient, errors.ContractBroken) as error:
         _leave(on, this, error.words)
         return Swept(kind, trouble=error.words)
@@ -206,7 +209,7 @@ def _states(kind: Kind) -> tuple[str, ...]:
     return OPEN if kind is Kind.TASK else ()
 
 
-def _take(kind: Kind, on: Applier, this: Round) -> Swept:
+def _take(kind: Kind, on: Applier, this: Round, rate: float) -> Swept:
     with on.store.read() as db:
         meant = brakes.is_off(db, brake_of(kind), on.now())
     most = this.told["count"] if meant else max(LEAST, this.told["count"] * SHARE // 100)
@@ -220,7 +223,7 @@ def _take(kind: Kind, on: Applier, this: Round) -> Swept:
         taken = take_away(db, kind, on, found.gone, most)
         sights.count(db, kind, Channel.SWEEP, missed + taken, on.now())
         told = Swept(kind, len(one.seen), missed, taken, ended=one.last)
-        if not _step(db, on, this, one, told, gone=len(found.gone), most=most):
+        if not _step(db, on, this, (one, told), gone=len(found.gone), most=most, rate=rate):
             raise errors.RemoteDown(f"lost the round through {kind.value} to another process")
     return told
 
@@ -314,8 +317,11 @@ def _is_held(db: sa.Connection, key: str) -> bool:
     return any(row.key == key for row in outbox.holds(db, receipts.BRAKE))
 
 
-def _step(db: sa.Connection, on: Applier, this: Round, one: _Slice, told: Swept, *, gone: int, most: int) -> bool:
+def _step(
+    db: sa.Connection, on: Applier, this: Round, taken: tuple[_Slice, Swept], *, gone: int, most: int, rate: float
+) -> bool:
     """Store how far the round has come; at its end take a brake off under which everything has shown again."""
+    one, told = taken
     brought = {"slices": 1, "read": told.read, "missed": told.missed, "gone": gone, "removed": told.removed}
     counts = {**this.told, **{name: this.told[name] + more for name, more in brought.items()}}
     began, now = this.began_at or on.now(), on.now()
@@ -325,6 +331,6 @@ def _step(db: sa.Connection, on: Applier, this: Round, one: _Slice, told: Swept,
             outbox.lift(db, [key], now)
             brakes.forget(db, key)
         return rounds.finish(db, replace(this, told=counts), now, next_at=max(now, began + TURN))
-    done = min(1.0, counts["slices"] / (counts["count"] // SLICE + 1))
-    next_at = now if counts[HURRIED] else max(now, began + TURN * done)
+    done, slices = counts["slices"], counts["count"] // SLICE + 1
+    next_at = now if counts[HURRIED] else lanes.next_slice(began, now, TURN, done=done, slices=slices, rate=rate)
     return rounds.step(db, replace(this, place=one.seen[-1].ref.id, told=counts), now, next_at=next_at)
