@@ -15,7 +15,7 @@ from tests.e2e.shapes import FLAG, NUMBER, TEXT, Shape, fits, many, maybe, shape
 from tests.e2e.test_plan import PAUSED, TITLE, another
 from tests.e2e.worlds import STATE
 from worker import bootstrap, config
-from worker.core import yaml_tree
+from worker.core import mapping_file, yaml_tree
 from worker.sim import workbooks
 
 PROBLEM = shape(line=NUMBER, column=NUMBER, words=TEXT)
@@ -152,6 +152,35 @@ def test_the_live_schema_offers_what_there_is(stage: Stage) -> None:
     document["fields"]["cf_nobody_has"] = {"outreach": "title", "direction": "both"}
     with pytest.raises(jsonschema.ValidationError, match="cf_nobody_has"):
         jsonschema.validate(document, schema)
+
+
+def test_the_lock_beside_a_mapping_is_kept_fresh(stage: Stage) -> None:
+    """`init` brings the schema along; `--live --write` puts the real names into it, and changes nothing the second time."""
+    assert stage.outbook("mapping", "init", "mine.yaml").code == 0
+    lock = Path("mapping.schema.json")
+    assert lock.read_text(encoding="utf-8") == mapping_file.schema()
+    written = stage.outbook("mapping", "schema", "mine.yaml", "--live", "--write", "--json")
+    assert written.code == 0, written.err
+    assert written.report == {"mapping": "mine.yaml", "schema": str(lock), "live": True, "changed": True}
+    offered = json.loads(lock.read_text(encoding="utf-8"))["properties"]["fields"]["properties"]
+    assert "cf_person_outreach_id" in offered
+    assert "cf_person_shoe_size" not in offered
+    again = stage.outbook("mapping", "schema", "mine.yaml", "--live", "--write")
+    assert (again.code, again.out) == (0, f"{lock}: up to date\n")
+    assert [path.name for path in Path().glob("*mapping.schema*")] == [lock.name]
+
+
+def test_a_lock_is_never_overwritten_with_less(stage: Stage) -> None:
+    """The CRM tells no fields, or is away: exit 3, the file as it was. The default that came along is left alone: exit 4."""
+    stage.outbook("mapping", "init", "mine.yaml")
+    stage.outbook("mapping", "schema", "mine.yaml", "--live", "--write")
+    before = Path("mapping.schema.json").read_bytes()
+    stage.break_crm("status", times=None, op=None, path="metadata", args={"code": 500})
+    told = stage.outbook("mapping", "schema", "mine.yaml", "--live", "--write")
+    assert (told.code, told.out) == (3, "")
+    assert Path("mapping.schema.json").read_bytes() == before
+    refused = stage.outbook("mapping", "schema", "--write")
+    assert (refused.code, "outbook mapping init FILE" in refused.err) == (4, True)
 
 
 # ---- diff

@@ -11,11 +11,10 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from worker import bootstrap, config
+from worker.cli import editor
 from worker.cli.exits import INVALID
 from worker.cli.show import count, say_json
-from worker.core import mapping_diff, mapping_file, mapping_schema, mapping_tests, yaml_tree
-from worker.core.mapping import Computed
-from worker.core.records import Kind
+from worker.core import mapping_diff, mapping_file, mapping_tests, yaml_tree
 from worker.store import mappings
 from worker.sync import adoption, in_force, live
 
@@ -108,32 +107,7 @@ def _tell(path: Path, read: Read | None, problems: list[Problem], failed: list[F
         typer.echo(f"{path}: ok, {len(read.mapping.fields)} fields{tests}, {read.mapping.version[:VERSION]}")
 
 
-@app.command()
-def schema(
-    *,
-    live_too: bool = typer.Option(False, "--live", help="With the real field names and labels of both vendors."),
-    as_json: bool = typer.Option(False, "--json", help="The schema is JSON anyway."),  # noqa: ARG001 - every verb takes it
-) -> None:
-    """Print the JSON Schema with which an editor completes and checks the file."""
-    typer.echo(_live_schema() if live_too else mapping_file.schema(), nl=False)
-
-
-def _live_schema() -> str:
-    settings = config.load(os.environ, Path.cwd())
-    with bootstrap.runtime(settings) as runtime:
-        mapping = runtime.mapping
-        seen = live.see(runtime.remotes, mapping)
-    for note in seen.notes:
-        sys.stderr.write(f"outbook: {note}\n")
-    people = (seen.fields or {}).get(Kind.PERSON) or {}
-    state = mapping.field_of(Computed.SEQUENCE_STATE)
-    return mapping_schema.live(
-        fields={name: f"{info.title} ({info.datatype})" for name, info in people.items()},
-        labels=seen.labels.get(state.crm, ()) if state else (),
-        statuses=seen.labels.get(live.STATUS, ()),
-        actions=seen.labels.get(mapping.actions.action, ()) if mapping.actions else (),
-        attributes=seen.attributes,
-    )
+app.command()(editor.schema)
 
 
 @app.command()
@@ -246,6 +220,7 @@ def init(
     try:
         with file.open("x", encoding="utf-8") as copy:
             copy.write(text)
+        schema = editor.accompany(file)
     except FileExistsError:
         sys.stderr.write(f"outbook: {file} exists already; nothing was changed\n")
         raise typer.Exit(INVALID) from None
@@ -253,6 +228,9 @@ def init(
         sys.stderr.write(f"outbook: {file} cannot be written: {error.strerror}\n")
         raise typer.Exit(INVALID) from None
     if as_json:
-        say_json({"file": str(file), "written": True})
+        say_json({"file": str(file), "written": True, "schema": str(schema)})
     else:
         typer.echo(f"{file}: written; edit it, then set OUTBOOK_MAPPING={file}")
+        typer.echo(
+            f"{schema}: with it an editor completes; real field names: outbook mapping schema {file} --live --write"
+        )

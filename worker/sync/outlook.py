@@ -206,10 +206,10 @@ def _fresh(db: sa.Connection, told: Terms, now: datetime) -> Fresh:
     known = {row.stream: row for row in cursors.all_of(db)}
     to_crm, to_outreach = (counts.lags(db, system, now - DAY) for system in (System.CRM, System.OUTREACH))
     by_stream: dict[str | None, list[float]] = {}
-    for seconds, stream in (*to_crm, *to_outreach):  # a stream leads one way only, so each of these is ascending still
+    for seconds, stream in (*to_crm, *to_outreach):
         by_stream.setdefault(stream, []).append(seconds)
     streams = tuple(
-        replace(_stream(kind.value, known.get(kind.value), now), lag=_lag(by_stream.get(kind.value, ())))
+        replace(_stream(kind.value, known.get(kind.value), now), lag=_lag(sorted(by_stream.get(kind.value, ()))))
         for kind in cursors.STREAMS
     )
     patience = max(POLL_PATIENCE_S, 10.0 * told.poll_s)
