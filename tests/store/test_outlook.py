@@ -163,6 +163,43 @@ def test_percentiles_are_by_nearest_rank_and_of_a_day(store: database.Store) -> 
     assert (fresh.to_outreach.writes, fresh.to_outreach.p50_s) == (0, None)
 
 
+def test_freshness_is_told_by_stream(store: database.Store) -> None:
+    """Each write counts for the stream that brought its cause, and for its direction; one of unknown cause for that alone."""
+    told = [(System.CRM, Kind.STATE, 3), (System.CRM, Kind.STATE, 9), (System.CRM, Kind.PROSPECT, 4)]
+    told += [(System.OUTREACH, Kind.PERSON, 7)]
+    writes = [
+        Written(Kind.PROSPECT, age, 1000 + age, system, "update", {}, {}, "", caused_at=later(-age), caused_by=stream)
+        for system, stream, age in told
+    ]
+    unknown = Written(Kind.PROSPECT, 20, 1020, System.CRM, "update", {}, {}, "", caused_at=later(-20))
+    with store.write() as db:
+        links.remember(db, [*writes, unknown], now=NOW, mapping_version="v")
+    fresh = _drawn(store, at=60).fresh
+    lags = {one.stream: (one.lag.writes, one.lag.p95_s) for one in fresh.streams if one.lag.writes}
+    assert lags == {"prospects": (1, 4.0), "sequenceStates": (2, 9.0), "people": (1, 7.0)}
+    assert (fresh.to_crm.writes, fresh.to_crm.p95_s, fresh.to_outreach.p95_s) == (4, 20.0, 7.0)
+
+
+def test_the_oldest_slice_is_as_old_as_its_turn_in_the_last_round(store: database.Store) -> None:
+    """A round of 10 hours that ended at noon, the next a quarter through: what is next in turn was compared 7.5 hours before."""
+    last = f'{{"began_at": "{later(-36_000).isoformat()}", "coverage": 100, "findings": []}}'
+    _insert(
+        store,
+        tables.RoundRow,
+        name="reconcile",
+        place_id=7,
+        fence=1,
+        began_at=later(-600),
+        ended_at=NOW,
+        told='{"done": 5, "slices": 20}',
+        last=last,
+    )
+    _insert(store, tables.RoundRow, name="sweep", place_id=0, fence=1, told="{}", last="{}")
+    reconcile, sweep = _drawn(store).nets.rounds
+    assert (reconcile.part, reconcile.oldest_at) == (0.25, later(-27_000))
+    assert (sweep.part, sweep.oldest_at) == (None, None)
+
+
 def test_the_budget_and_when_it_runs_out(store: database.Store) -> None:
     """10 calls an hour for two days are 87,600 a year: with 50,000 a year, 480 used, it ends after some 206 days."""
     for hour in range(48):
