@@ -9,7 +9,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, is_dataclass
 from datetime import UTC, date, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from worker.core.lanes import Slowed
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +144,7 @@ class Stuck:
 
 @dataclass(frozen=True, slots=True)
 class Spent:
-    """Calls to one vendor. The pace is that of the last week, None before there is a day of it."""
+    """Calls to one vendor. The pace is that of the last week, but for what happens once; None before there is a day of it."""
 
     hour_used: int
     hour_limit: int | None
@@ -155,11 +158,12 @@ class Spent:
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """How much may still be called."""
+    """How much may still be called. ``slowed``: what goes slower for the calls to last, in the order in which it does."""
 
     ok: bool
     outreach: Spent
     workbooks: Spent
+    slowed: tuple[Slowed, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

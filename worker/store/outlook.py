@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -12,7 +11,7 @@ import sqlalchemy as sa
 from worker.core import transforms
 from worker.core.outlook import Cause, Round, Webhooks
 from worker.core.records import Kind, System
-from worker.store.budget import CALL, HOUR, YEAR
+from worker.store.budget import CALL
 from worker.store.links import EXCLUSION, HISTORY, LATCH, LINK
 from worker.store.outbox import CHANGE, HOLD, Lane, Standing
 from worker.store.tables import RoundRow, TokenRow, WebhookRow
@@ -119,34 +118,6 @@ def failed_by_cause(db: sa.Connection) -> list[Cause]:
     query = query.where(CHANGE.c.state == Standing.DEAD).group_by(CHANGE.c.error)
     rows = db.execute(query.order_by(records.desc(), CHANGE.c.error).limit(REASONS))
     return [Cause(row.error or "no reason was noted", row.records, row.newest) for row in rows]
-
-
-@dataclass(frozen=True, slots=True)
-class Calls:
-    """Calls made to one vendor: in this clock hour, in the last 365 days, in the last week or since the first one."""
-
-    hour: int = 0
-    year: int = 0
-    week: int = 0
-    first: datetime | None = None
-
-
-def calls(db: sa.Connection, now: datetime) -> dict[System, Calls]:
-    """Return how many calls everybody made, as far as they have been written down."""
-    hour = now.replace(minute=0, second=0, microsecond=0)
-
-    def since(moment: datetime) -> sa.ColumnElement[int]:
-        return sa.func.sum(sa.case((CALL.c.hour >= moment, CALL.c.calls), else_=0))
-
-    query = sa.select(
-        CALL.c.system,
-        since(hour).label("in_hour"),
-        sa.func.sum(CALL.c.calls).label("in_year"),
-        since(hour - WEEK + HOUR).label("in_week"),
-        sa.func.min(CALL.c.hour).label("first"),
-    )
-    rows = db.execute(query.where(CALL.c.hour >= hour - YEAR + HOUR).group_by(CALL.c.system))
-    return {System(row.system): Calls(row.in_hour, row.in_year, row.in_week, row.first) for row in rows}
 
 
 def calls_by_lane(db: sa.Connection) -> dict[tuple[str, str], int]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from worker.core import plan, transforms
+from worker.core import lanes, plan, transforms
 from worker.core.advice import advice
 from worker.core.mapping import Computed, Share
 from worker.core.outlook import (
@@ -36,6 +36,7 @@ from worker.core.records import Kind, System
 from worker.store import cursors, links, mappings, meta, mirror, progress, runs, sights, vitals
 from worker.store import outlook as counts
 from worker.store import pauses as pausing
+from worker.store.budget import used_by
 from worker.store.outbox import Lane, Standing
 from worker.sync import brakes, in_force, subscriptions
 
@@ -49,7 +50,7 @@ if TYPE_CHECKING:
     from worker.core.yaml_tree import Problem
     from worker.store.database import Store
 
-DAY, WEEK, YEAR = timedelta(days=1), timedelta(days=7), timedelta(days=365)
+DAY, WEEK = timedelta(days=1), timedelta(days=7)
 REFRESH_LASTS = timedelta(days=14)
 """How long an unused refresh token of Outreach lives (facts, outreach 1.1)."""
 VENDORS = {"crm": "workbooks"}
@@ -275,27 +276,27 @@ def _stuck(db: sa.Connection, standings: Standings, linked: int) -> Stuck:
 
 
 def _budget(db: sa.Connection, told: Terms, now: datetime) -> Budget:
-    made = counts.calls(db, now)
-    outreach = _spent(made.get(System.OUTREACH, counts.Calls()), told.hourly, told.yearly, now)
-    workbooks = _spent(made.get(System.CRM, counts.Calls()), None, None, now)
-    return Budget(outreach.runs_out_on is None and outreach.hour_left != 0, outreach, workbooks)
+    made = used_by(db, now)
+    mine = made.get(System.OUTREACH, lanes.Used())
+    outreach = _spent(mine, told.hourly, told.yearly, now)
+    workbooks = _spent(made.get(System.CRM, lanes.Used()), None, None, now)
+    slowed = lanes.slowed(lanes.pressure(mine, told.yearly), mine.hour / told.hourly if told.hourly else 0.0)
+    return Budget(outreach.runs_out_on is None and outreach.hour_left != 0, outreach, workbooks, slowed)
 
 
-def _spent(made: counts.Calls, hourly: int | None, yearly: int | None, now: datetime) -> Spent:
-    """Return what is left. The year is any 365 days; what of them falls away until then is not counted on."""
-    since = max(made.first, now - WEEK) if made.first else now
-    pace = made.week * (YEAR / (now - since)) if now - since >= DAY else None
-    left = max(0, yearly - made.year) if yearly is not None else None
-    lasts = YEAR * (left / pace) if left is not None and pace else None
+def _spent(made: lanes.Used, hourly: int | None, yearly: int | None, now: datetime) -> Spent:
+    """Return what is left, and how long it lasts. The year is any 365 days; what of them falls away is counted on."""
+    a_day = made.week / (min(made.age, WEEK) / DAY) if made.age >= DAY else None
+    lasts = lanes.lasts(made, yearly, a_day) if yearly is not None and a_day is not None else None
     return Spent(
         hour_used=made.hour,
         hour_limit=hourly,
         hour_left=max(0, hourly - made.hour) if hourly is not None else None,
         year_used=made.year,
         year_limit=yearly,
-        year_left=left,
-        a_year_at_this_pace=round(pace) if pace is not None else None,
-        runs_out_on=(now + lasts).date() if lasts is not None and lasts < YEAR else None,
+        year_left=max(0, yearly - made.year) if yearly is not None else None,
+        a_year_at_this_pace=round(a_day * lanes.YEAR) if a_day is not None else None,
+        runs_out_on=(now + lasts).date() if lasts is not None else None,
     )
 
 
