@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -15,7 +15,8 @@ from tests.web.conftest import MakeWeb, Web
 from worker import config
 from worker.core.outlook import Outlook
 from worker.store import alerts as memory
-from worker.store import counters, database, tables
+from worker.store import copy, counters, database, outbox, tables, vitals
+from worker.store.meta import META
 from worker.store.pauses import PAUSE
 from worker.sync import outlook
 from worker.web import families, metrics, watch
@@ -52,7 +53,7 @@ def scrape(make_web: MakeWeb, database_url: str) -> Samples:
 
 def test_a_scrape_tells_how_everything_stands(scrape: Samples) -> None:
     """Ages, counts and states as the rows have them, in seconds and calls, on both databases."""
-    told: list[tuple[float | None, float]] = [
+    told: list[tuple[float | None, float | None]] = [
         (value(scrape, "store_reachable"), 1),
         (value(scrape, "opt_out_oldest_age_seconds"), 1000),
         (value(scrape, "due_oldest_age_seconds"), 1000),
@@ -205,6 +206,25 @@ def test_a_watch_notices_that_nobody_works(
     assert {"OutbookNoProgress", "OutbookBeatDown", "OutbookOptOutLate"} <= told
     assert "OutbookWorkersDown" not in told  # whoever does not ring hears nobody answer
     assert not failures
+
+
+def test_a_web_keeps_its_store_from_being_moved(store: database.Store, tmp_path: Path) -> None:
+    """From its first moment it ticks; two minutes after its last sign the store may be copied elsewhere."""
+    with store.write() as db:
+        db.execute(sa.delete(META))
+        db.execute(sa.update(outbox.CHANGE).values(lease_until=None))
+    watching = watch.Watch(config.load({}, tmp_path, credentials=False), store, {}, lambda: busy.NOW)
+    deadline = time.monotonic() + 20
+    told: dict[str, datetime] = {}
+    while not told and time.monotonic() < deadline:
+        with store.read() as db:
+            told = vitals.ticks(db)
+    watching.stop()
+    assert told == {"web": busy.NOW}
+    with store.write() as db:
+        with pytest.raises(copy.Refused, match="web was at work 30 s ago"):
+            copy._must_be_stopped(db, busy.NOW + timedelta(seconds=30))
+        copy._must_be_stopped(db, busy.NOW + timedelta(minutes=2))
 
 
 def _firing(store: database.Store) -> set[str]:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from worker.store.database import Store
 
-BEAT = "beat"
+BEAT, WEB = "beat", "web"
 TICK, HALT = "tick:", "halt:"
 REASONS = ("authorisation", "budget", "contract", "other")
 """Why a side can be halted."""

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 
+from worker.core import lanes
 from worker.core.records import Kind
-from worker.store import budget, counters, pauses, vitals
+from worker.store import counters, pauses, vitals
 from worker.store.cursors import STREAMS
 from worker.store.sights import Channel
 from worker.sync.outlook import VENDORS
@@ -26,7 +27,6 @@ DAY_S = 86_400.0
 SYSTEMS = ("outreach", "workbooks")
 HELD = ("ambiguous", "ask", "brake", "breaker", "conflict", "field", "label", "unreadable")
 """The kinds of what waits for a person; told even at nought, so that an alert sees it go."""
-ORDINARY = "changes"
 WRITTEN = (Kind.PROSPECT, Kind.PERSON, Kind.CRM_TASK)
 """What Outbook writes, and therefore sees again."""
 Rows = Iterable[tuple[tuple[str, ...], float | None]]
@@ -104,7 +104,7 @@ def _work(outlook: Outlook) -> Iterator[Metric]:
     yield _one("no_progress", words, bool(work.troubles))
     yield _one("claim_age_seconds", "How long ago somebody last took up work.", _age(work.claimed_at, now))
     ticks = [((one.who,), one.age_s) for one in work.ticks]
-    words = "How long ago beat, or whoever serves a queue, last got on with its work."
+    words = "How long ago beat, web, or whoever serves a queue, last got on with its work."
     yield _gauge("tick_age_seconds", words, ("who",), ticks)
     standing = {(one.system, one.reason) for one in work.halted}
     every = sorted(standing | {(system, reason) for system in SYSTEMS for reason in vitals.REASONS})
@@ -180,13 +180,16 @@ def _budget(facts: Facts) -> Iterator[Metric]:
     limits = [((vendor, span), limit) for vendor, span, _, limit in spans]
     yield _gauge("budget_limit_calls", "Calls that may be made, where there is a limit.", labels, limits)
     left = [
-        ((vendor, span, lane), max(0, budget.share(limit, lane) - used))
+        ((vendor, span, lane.name), lanes.left(limit, used, lane, by_hour=span == "hour"))
         for vendor, span, used, limit in spans
         if limit is not None
-        for lane in (budget.OPT_OUT_LANE, ORDINARY)
+        for lane in lanes.LANES
     ]
-    words = "Calls left; every lane but that of opt-outs leaves them a reserve."
+    words = "Calls left by lane: each leaves something to those that stop after it, and the last of an hour to opt-outs."
     yield _gauge("budget_left_calls", words, (*labels, "lane"), left)
+    rates = {one.lane: one.rate for one in told.slowed}
+    words = "The share of its normal rate at which a lane goes on, for the year's calls to last; 0 is a stop."
+    yield _gauge("lane_rate", words, ("lane",), [((lane.name,), rates.get(lane.name, 1.0)) for lane in lanes.LANES])
     paces = [(("outreach",), told.outreach.a_year_at_this_pace), (("workbooks",), told.workbooks.a_year_at_this_pace)]
     yield _gauge("budget_pace_calls", "Calls a year at the pace of the last week.", ("system",), paces)
     yield _one("budget_lasts", "Whether the calls last.", told.ok)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from worker.store import counters
+from worker.store import counters, vitals
 from worker.store.counters import Counters
 from worker.sync import alerts
 from worker.sync.outlook import Lookout
@@ -38,12 +38,14 @@ class Watch:
         self._received = received
         self._counted: dict[str, int] = {}
         self._counters = Counters(store)
+        self._ticks = vitals.Ticks(store)
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._run, name="watch", daemon=True)
         self._thread.start()
 
     def look(self) -> None:
         """Look once."""
+        self._tick()
         self._count()
         alerts.tell(self._store, self._lookout.look(), self._to, self._now)
 
@@ -53,6 +55,7 @@ class Watch:
         self._thread.join(within_s)
 
     def _run(self) -> None:
+        self._guarded(self._tick)
         while not self._ended.wait(EVERY_S):
             self._guarded(self.look)
         self._guarded(self._count)
@@ -62,6 +65,10 @@ class Watch:
             deed()
         except Exception as error:  # noqa: BLE001 - whatever it is, the next look may be well again
             log.warning("watch_failed", reason=type(error).__name__)
+
+    def _tick(self) -> None:
+        """Note that somebody uses this store: it must not be moved meanwhile."""
+        self._ticks.note(vitals.WEB, self._now())
 
     def _count(self) -> None:
         told = dict(self._received)
