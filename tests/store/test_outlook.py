@@ -181,7 +181,7 @@ def test_freshness_is_told_by_stream(store: database.Store) -> None:
 
 
 def test_the_oldest_slice_is_as_old_as_its_turn_in_the_last_round(store: database.Store) -> None:
-    """A round of 10 hours that ended at noon, the next a quarter through: what is next in turn was compared 7.5 hours before."""
+    """A round of 10 hours, the next a quarter through: the slice next in turn was compared 7.5 hours before that one ended."""
     last = f'{{"began_at": "{later(-36_000).isoformat()}", "coverage": 100, "findings": []}}'
     _insert(
         store,
