@@ -102,6 +102,12 @@ def share(limit: int, lane: str) -> int:
     return max(limit - -(-limit // RESERVE), min(limit, 1))
 
 
+def left(limit: int, used: int, lane: Lane, *, by_hour: bool) -> int:
+    """Return how many calls of a limit a lane may still make by itself; an hour's share is the lane's own."""
+    most = min(share(limit, lane.name), int(limit * lane.hour)) if by_hour else share(limit, lane.name)
+    return max(0, most - used)
+
+
 def affordable(used: Used, yearly: int) -> float:
     """Return how many calls a day may be made from here on, without any 365 days passing the limit (less the reserve).
 
