@@ -89,7 +89,7 @@ class _Stand(contextlib.ExitStack):
 
     def play(self, scenario: Scenario) -> Verdict:
         """Play a scenario and return what came of it."""
-        apart = scenario.alone or bool(scenario.environ)
+        apart = scenario.alone or bool(scenario.environ) or bool(scenario.disk_mb)
         if apart:
             self.end()
         try:
@@ -112,7 +112,7 @@ class _Stand(contextlib.ExitStack):
     def _new(self, scenario: Scenario) -> Rig:
         made = tempfile.TemporaryDirectory(prefix="outbook-chaos-", ignore_cleanup_errors=True)
         directory = Path(self.enter_context(made))
-        self.rig = self.enter_context(rigs.running(directory, self.store, scenario.environ))
+        self.rig = self.enter_context(rigs.running(directory, self.store, scenario.environ, disk_mb=scenario.disk_mb))
         return self.rig
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from tests.fault import edits, invariants
 from tests.fault.edits import Plan
-from tests.fault.invariants import REFERENCE, Seen, Verdict
+from tests.fault.invariants import REFERENCE, Verdict
 from tests.fault.rig import Rig, Unsettled
 from tests.fault.scene import Scenario, Scene
 
@@ -39,7 +39,7 @@ def play(
     rig.mend()
     began, settled = time.monotonic(), ""
     try:
-        rig.wait_for(lambda: _stands(rig, plan) and rig.is_quiet(), scenario.settle_s)
+        rig.wait_for(lambda: _stands(rig, plan), scenario.settle_s)
     except Unsettled as problem:
         settled = f"{problem}; {rig.stuck()}"
     took_s = time.monotonic() - began
@@ -61,7 +61,7 @@ def _prepared(rig: Rig, plan: Plan) -> dict[int, int]:
     """Bring those who are there from the start into Outreach, wait until the CRM has them, and return their people's ids."""
     rig.edit("outreach", [one for prospect in plan.old for one in edits.newcomer(prospect)])
     wanted = [edits.Wanted(prospect, "crm", edits.LABEL, edits.RUNNING) for prospect in plan.old]
-    rig.wait_for(lambda: not invariants.missing(rig.seen(), wanted) and rig.is_quiet(), PATIENCE_S)
+    rig.wait_for(lambda: rig.is_quiet() and not invariants.missing(rig.seen(), wanted), PATIENCE_S)
     return {int(one[REFERENCE]): one["id"] for one in rig.seen().people if one.get(REFERENCE) and not one["is_deleted"]}
 
 
@@ -76,8 +76,8 @@ def _storm(scenario: Scenario, scene: Scene) -> None:
 
 
 def _stands(rig: Rig, plan: Plan) -> bool:
-    seen: Seen = rig.seen()
-    return not invariants.missing(seen, plan.wanted)
+    rig.supervise()
+    return rig.is_quiet() and not invariants.missing(rig.seen(), plan.wanted)
 
 
 def _compared(rig: Rig) -> str:

@@ -26,7 +26,8 @@ import sqlalchemy as sa
 from sqlalchemy.engine import make_url
 
 from tests.celery.rig import Process, children
-from tests.fault import postgres, wires
+from tests.fault import postgres, settings, wires
+from tests.fault.disk import Disk
 from tests.fault.invariants import Seen
 from tests.fault.postgres import Postgres
 from tests.fault.wires import Wires
@@ -67,6 +68,7 @@ class Rig:
     broker: embedded.Broker
     postgres: Postgres | None = None
     wires: Wires = field(default_factory=Wires)
+    disk: Disk | None = None
     processes: dict[str, Process] = field(default_factory=dict)
     urls: dict[str, str] = field(default_factory=dict)
     environ: dict[str, str] = field(default_factory=dict)
@@ -170,12 +172,19 @@ class Rig:
     def mend(self) -> None:
         """End all faults: the vendors behave, what is frozen goes on, what has died runs again, alone of its kind."""
         self.wires.heal()
+        if self.disk is not None:
+            self.disk.turn("rw")
+            self.disk.free()
         for vendor in VENDORS:
             self.control(vendor, "faults", [])
         for name in sorted(self.stopped):
             self.thaw(name)
         for name in [name for name in self.processes if name[-1].isdigit()]:
             self.kill(name)
+        self.supervise()
+
+    def supervise(self) -> None:
+        """Start again what has died, as whoever supervises a deployment does."""
         for name in (*(["postgres"] if self.postgres else []), *OURS):
             process = self.processes.get(name)
             if process is not None and process.popen.poll() is not None:
@@ -191,6 +200,8 @@ class Rig:
         self.broker.close()
         if self.postgres is not None:
             self.postgres.remove()
+        if self.disk is not None:
+            self.disk.unmount()
 
     def outbook(self, *arguments: str, within_s: float = 120.0) -> tuple[int, str]:
         """Run a verb to its end; return its exit code and stdout."""
@@ -311,13 +322,16 @@ class Rig:
 
 
 @contextlib.contextmanager
-def running(directory: Path, store: str = "sqlite", more: Mapping[str, str] | None = None) -> Iterator[Rig]:
+def running(
+    directory: Path, store: str = "sqlite", more: Mapping[str, str] | None = None, *, disk_mb: int = 0
+) -> Iterator[Rig]:
     """Set everything up and start it; nothing of it is left running in the end. ``more`` are further settings."""
     data = directory / "data"
     data.mkdir(mode=0o700)
+    disk = Disk.mounted(data, disk_mb) if disk_mb else None
     (directory / "logs").mkdir()
     with httpx.Client(timeout=60) as http:
-        made = Rig(directory, f"sqlite:///{data / 'outbook.db'}", http, embedded.Broker(data))
+        made = Rig(directory, f"sqlite:///{data / 'outbook.db'}", http, embedded.Broker(data), disk=disk)
         try:
             if store == "postgres":
                 made.postgres = Postgres.made()
@@ -327,7 +341,7 @@ def running(directory: Path, store: str = "sqlite", more: Mapping[str, str] | No
             _start_vendors(made)
             made.start("proxy")
             made.environ = (
-                _environment(made, data) | {"OUTBOOK_MAPPING": str(_without_brakes(directory))} | dict(more or {})
+                _environment(made) | {"OUTBOOK_MAPPING": str(settings.without_brakes(directory))} | dict(more or {})
             )
             code, _ = made.outbook("db", "upgrade")
             assert code == 0, "outbook db upgrade failed"
@@ -358,19 +372,7 @@ def listens(rig: Rig, name: str = "web") -> str:
     return rig.urls[name]
 
 
-def _without_brakes(directory: Path) -> Path:
-    """Return the default mapping with its brakes off: here thousands come into being on purpose."""
-    default = (ROOT / "mappings" / "outreach-workbooks.yaml").read_text(encoding="utf-8")
-    text, count = re.subn(
-        r"(?m)^(  (?:deleted_people|emptied_values|new_prospects|new_people)): \S+", r"\1: none", default
-    )
-    assert count == 4, "the default mapping has other brakes"
-    made = directory / "mapping.yaml"
-    made.write_text(text, encoding="utf-8")
-    return made
-
-
-def _environment(rig: Rig, data: Path) -> dict[str, str]:
+def _environment(rig: Rig) -> dict[str, str]:
     """Return the settings of ours: whomever they talk to, they do by way of the proxy."""
     ports = rig.wires.ports
     broker_url = make_url(rig.broker.url).set(port=ports["broker"])
@@ -383,7 +385,7 @@ def _environment(rig: Rig, data: Path) -> dict[str, str]:
         "OUTBOOK_ALLOW_INSECURE_HOSTS": "1",
         "OUTBOOK_BROKER_URL": broker_url.render_as_string(hide_password=False),
         "OUTBOOK_DATABASE_URL": rig.postgres.url(port=ports["store"]) if rig.postgres else rig.database_url,
-        "OUTBOOK_DATA_DIR": str(data),
+        "OUTBOOK_DATA_DIR": str(rig.directory / "data"),
         "OUTBOOK_CONSOLE__PORT": "0",
         "OUTBOOK_POLL_SECONDS": "1",
         "OUTBOOK_SECRET_KEY": secrets.token_urlsafe(32),

@@ -2,24 +2,166 @@
 
 from __future__ import annotations
 
+import contextlib
+import shutil
 import sqlite3
 import time
 from contextlib import closing
+from pathlib import Path
 
+import psycopg
 from sqlalchemy.engine import make_url
 
+from tests.fault.disk import Disk
+from tests.fault.postgres import NAME, Postgres
+from tests.fault.rig import OURS, Rig, Unsettled
 from tests.fault.scene import Scenario, Scene
+
+AWAY_S, FULL_S, HOUR_S, LIFE_S = 30.0, 8.0, 3_600, 7_200
+BACKUP = "backup"
+OAUTH = {
+    "OUTBOOK_OUTREACH__ACCESS_TOKEN": "",
+    "OUTBOOK_OUTREACH__CLIENT_ID": "sim-client",
+    "OUTBOOK_OUTREACH__CLIENT_SECRET": "sim-secret",
+    "OUTBOOK_OUTREACH__REDIRECT_URI": "http://127.0.0.1/back",
+    "OUTBOOK_OUTREACH__REFRESH_TOKEN": "sim-refresh",
+}
+"""The simulator's own, known to everybody: tokens are minted, spent and stored."""
+
+
+def postgres_killed(scene: Scene) -> None:
+    """Postgres is killed while it is written to, and started again."""
+    for _ in range(2 if scene.last else 1):
+        time.sleep(scene.chance.uniform(0.3, 1.5))
+        scene.rig.kill("postgres")
+        time.sleep(scene.chance.uniform(0.2, 1))
+        scene.rig.start("postgres")
 
 
 def store_locked(scene: Scene) -> None:
     """Somebody else holds the database's write lock for a while."""
-    with closing(sqlite3.connect(str(make_url(scene.rig.database_url).database), timeout=30)) as db:
+    with closing(sqlite3.connect(_file(scene.rig), timeout=30)) as db:
         db.isolation_level = None
         db.execute("BEGIN IMMEDIATE")
         time.sleep(20 if scene.last else 5)
         db.execute("ROLLBACK")
 
 
+def _file(rig: Rig) -> Path:
+    return Path(str(make_url(rig.database_url).database))
+
+
+def disk_full(scene: Scene) -> None:
+    """There is no room for anything more; meanwhile the access token runs out. Then there is room again."""
+    disk = _disk(scene.rig)
+    disk.fill()
+    since = scene.rig.mark()
+    if scene.wave == 0:
+        scene.rig.control("outreach", "clock", {"shift": LIFE_S})
+    time.sleep(FULL_S)
+    spent = [call for call in scene.rig.seen(since).journal if call["path"] == "/oauth/token"]
+    disk.free()
+    if spent:
+        raise Unsettled(f"F19 {len(spent)} tokens spent that could not be kept")
+
+
+def read_only(scene: Scene) -> None:
+    """The data directory can be read and not written for a while: nothing is written to a vendor that is not intended first."""
+    disk = _disk(scene.rig)
+    disk.turn("ro")
+    time.sleep(2)  # what had its intent written down before is on its way
+    since = scene.rig.mark()
+    time.sleep(FULL_S)
+    wrote = [call for call in scene.rig.seen(since).journal if call["effect"] and not call["path"].startswith("/_sim/")]
+    disk.turn("rw")
+    if wrote:
+        raise Unsettled(f"F20 {len(wrote)} writes without an intent")
+
+
+def _disk(rig: Rig) -> Disk:
+    assert rig.disk is not None
+    return rig.disk
+
+
+def failover(scene: Scene) -> None:
+    """Every connection to Postgres is reset and it is away for half a minute; in other waves sessions are ended at random."""
+    if scene.wave == 1:
+        scene.rig.wires.turn("store", "refuse")
+        time.sleep(AWAY_S)
+        scene.rig.wires.turn("store", "pass")
+        return
+    theirs = f"FROM pg_stat_activity WHERE datname = '{NAME}' AND pid <> pg_backend_pid() AND random() < 0.5"
+    for _ in range(6):
+        time.sleep(scene.chance.uniform(0.1, 0.6))
+        _server(scene.rig).run(f"SELECT pg_terminate_backend(pid) {theirs}", f"SELECT pg_cancel_backend(pid) {theirs}")
+        _deadlock(_server(scene.rig))
+
+
+def _deadlock(server: Postgres) -> None:
+    """Lock rows in the order opposite to ours, waiting in between: one of the two is told of a deadlock."""
+    url = make_url(server.url()).set(drivername="postgresql").render_as_string()
+    with contextlib.suppress(psycopg.Error), psycopg.connect(url, connect_timeout=2) as db:
+        db.execute("SET lock_timeout = 3000")
+        rows = db.execute("SELECT kind, record_id FROM change ORDER BY kind DESC, record_id DESC LIMIT 20").fetchall()
+        for kind, record in rows:
+            db.execute("SELECT 1 FROM change WHERE kind = %s AND record_id = %s FOR UPDATE", (kind, record))
+            time.sleep(0.01)
+
+
+def _server(rig: Rig) -> Postgres:
+    assert rig.postgres is not None
+    return rig.postgres
+
+
+def restored(scene: Scene) -> None:
+    """A backup is made after the first wave; an hour later by the vendors' clocks it takes the store's place."""
+    rig = scene.rig
+    if scene.wave == 0:
+        time.sleep(2)
+        _back_up(rig)
+    if scene.last:
+        for vendor in ("outreach", "workbooks"):
+            rig.control(vendor, "clock", {"shift": HOUR_S})
+        time.sleep(3)
+        rig.kill(*(name for name in OURS if name != "broker"))
+        _restore(rig)
+        rig.start(*(name for name in OURS if name != "broker"))
+    time.sleep(2)
+
+
+def _back_up(rig: Rig) -> None:
+    if rig.postgres is None:
+        with closing(sqlite3.connect(_file(rig))) as db, closing(sqlite3.connect(rig.directory / BACKUP)) as copy:
+            db.backup(copy)
+        return
+    rig.kill(*(name for name in OURS if name != "broker"))
+    rig.postgres.run(f"CREATE DATABASE {BACKUP} TEMPLATE {NAME}")
+    rig.start(*(name for name in OURS if name != "broker"))
+
+
+def _restore(rig: Rig) -> None:
+    if rig.postgres is not None:
+        rig.postgres.run(f"DROP DATABASE {NAME} WITH (FORCE)", f"CREATE DATABASE {NAME} TEMPLATE {BACKUP}")
+        return
+    file = _file(rig)
+    for tail in ("-wal", "-shm"):
+        file.with_name(file.name + tail).unlink(missing_ok=True)
+    shutil.copyfile(rig.directory / BACKUP, file)
+
+
 SCENARIOS = [
+    Scenario("F17", "kill -9 of Postgres, five times", postgres_killed, stores=("postgres",)),
     Scenario("F18", "database locked by somebody else", store_locked, stores=("sqlite",)),
+    Scenario(
+        "F19",
+        "the disk is full, and a token runs out meanwhile",
+        disk_full,
+        environ=OAUTH,
+        disk_mb=96,
+        stores=("sqlite",),
+        short_of="Postgres' own disk too",
+    ),
+    Scenario("F20", "the data directory is read-only for a while", read_only, disk_mb=96, stores=("sqlite",)),
+    Scenario("F21", "Postgres away for 30 s; sessions ended, cancelled, deadlocked", failover, stores=("postgres",)),
+    Scenario("F22", "the store replaced by an hour-old backup", restored, alone=True),
 ]
