@@ -27,7 +27,7 @@ from wsgiref.types import StartResponse, WSGIEnvironment
 
 import pytest
 
-from tests.e2e import shortcuts, worlds
+from tests.e2e import documents, shortcuts, worlds
 from worker import bootstrap, config
 from worker.cli import app as front_door
 from worker.cli import stopper
@@ -200,7 +200,10 @@ class Stage(worlds.World):
             with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err), pytest.raises(SystemExit) as left:
                 front_door.main()
         code = left.value.code
-        return Pass(code if isinstance(code, int) else 0, out.getvalue(), err.getvalue())
+        told = Pass(code if isinstance(code, int) else 0, out.getvalue(), err.getvalue())
+        if "--json" in arguments and told.out:
+            documents.held_against(arguments, told.report)
+        return told
 
     def now(self) -> datetime:
         """The time of the foreground pass."""

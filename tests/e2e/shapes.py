@@ -27,9 +27,10 @@ def many(one: Shape) -> Shape:
     return {"type": "array", "items": one}
 
 
-def shape(**fields: Shape) -> Shape:
-    """An object with exactly these keys."""
-    return {"type": "object", "properties": fields, "required": list(fields), "additionalProperties": False}
+def shape(optional: dict[str, Shape] | None = None, /, **fields: Shape) -> Shape:
+    """An object with exactly these keys, and perhaps some of the optional ones."""
+    properties = fields | (optional or {})
+    return {"type": "object", "properties": properties, "required": list(fields), "additionalProperties": False}
 
 
 def fits(document: object, wanted: Shape) -> None:

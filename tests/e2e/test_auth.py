@@ -11,8 +11,9 @@ from urllib.parse import parse_qs, urlsplit
 import httpx
 import pytest
 
+from tests.e2e.documents import AUTHORISED as SCHEMA
 from tests.e2e.rig import Stage
-from tests.e2e.shapes import MOMENT, TEXT, fits, many, maybe, shape
+from tests.e2e.shapes import fits
 from worker.cli import auth, callback
 from worker.sim import outreach
 from worker.sim.outreach_options import Options
@@ -26,7 +27,6 @@ LEAST = [
     "tasks.read",
     "users.read",
 ]
-SCHEMA = shape(organisation=maybe(TEXT), scopes=many(TEXT), expires_at={**MOMENT, "pattern": r"^\d{4}-\d\d-\d\dT"})
 
 
 def _app(stage: Stage, redirect_uri: str) -> None:

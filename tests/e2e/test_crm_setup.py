@@ -5,17 +5,14 @@ from typing import Any
 
 import pytest
 
+from tests.e2e.documents import SET_UP as SCHEMA
 from tests.e2e.rig import Stage
-from tests.e2e.shapes import FLAG, TEXT, fits, many, maybe, shape
+from tests.e2e.shapes import fits
 from tests.e2e.worlds import LABELS, RUNNING, STATE
 from worker.cli import crm
 from worker.sim import workbooks
 from worker.sim.workbooks_types import CUSTOM_FIELDS
 
-STEP = shape(on=TEXT, field=TEXT, type=maybe(TEXT), labels=many(TEXT))
-SCHEMA = shape(
-    dry_run=FLAG, planned=many(STEP), made=many(STEP), troubles=many(shape(field=TEXT, words=TEXT, by_hand=TEXT))
-)
 EVERY = [column for _, _, column, _ in CUSTOM_FIELDS]
 
 

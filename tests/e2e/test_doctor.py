@@ -9,15 +9,13 @@ from typing import Any
 import pytest
 from rich.console import Console
 
+from tests.e2e.documents import CHECKS as SCHEMA
 from tests.e2e.rig import Stage
-from tests.e2e.shapes import FLAG, TEXT, fits, many, shape
+from tests.e2e.shapes import fits
 from worker.cli import doctor
 from worker.core.checks import fail, ok, warn
 from worker.sim import outreach, workbooks
 from worker.sim.outreach_options import Options
-
-LEVEL = {"enum": ["ok", "warn", "fail"]}
-SCHEMA = shape(ok=FLAG, checks=many(shape(name=TEXT, level=LEVEL, words=TEXT, fix=TEXT)))
 
 
 def _checked(stage: Stage, *, code: int) -> dict[str, tuple[str, str]]:

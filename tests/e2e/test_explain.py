@@ -3,97 +3,9 @@ from __future__ import annotations
 from typing import Any
 
 from tests.e2e import worlds
+from tests.e2e.pages import EXPLAINED as SCHEMA
 from tests.e2e.rig import Stage
-from tests.e2e.shapes import ANYTHING, FLAG, MOMENT, NUMBER, TEXT, fits, many, maybe, shape
-
-VALUES = {"type": "object", "additionalProperties": ANYTHING}
-DUE = shape(
-    standing=TEXT,
-    lane=TEXT,
-    opened_at=maybe(MOMENT),
-    next_at=maybe(MOMENT),
-    attempts=NUMBER,
-    error=maybe(TEXT),
-    failed_at=maybe(MOMENT),
-    in_work_until=maybe(MOMENT),
-)
-HELD = many(shape(kind=TEXT, key=TEXT, since=maybe(MOMENT), words=TEXT))
-HISTORY = many(
-    shape(
-        at=MOMENT,
-        caused_at=maybe(MOMENT),
-        side=TEXT,
-        action=TEXT,
-        before=VALUES,
-        after=VALUES,
-        why=TEXT,
-        mapping_version=TEXT,
-    )
-)
-EXCHANGES = many(shape(side=TEXT, at=maybe(MOMENT), request=TEXT, reply=TEXT))
-PERSON = shape(
-    who=shape(prospect=NUMBER, person=maybe(NUMBER), linked_since=maybe(MOMENT), how=TEXT, candidates=many(NUMBER)),
-    gates=many(shape(rule=TEXT, outcome=TEXT, decides=FLAG)),
-    standing=shape(label=maybe(TEXT), rule=TEXT, at=maybe(MOMENT), roll_up=many(TEXT)),
-    consent=shape(
-        opted_out=FLAG,
-        evidence=maybe(TEXT),
-        signs=many(shape(words=TEXT, at=maybe(MOMENT), counts=FLAG, lifted=maybe(TEXT))),
-        remembered=many(shape(under=TEXT, since=MOMENT, evidence=TEXT)),
-    ),
-    sequences=many(
-        shape(
-            sequence=NUMBER,
-            name=TEXT,
-            state=NUMBER,
-            word=TEXT,
-            label=maybe(TEXT),
-            step=maybe(NUMBER),
-            changed_at=maybe(MOMENT),
-            decides=FLAG,
-            rules=many(shape(number=NUMBER, rule=TEXT, verdict=TEXT)),
-        )
-    ),
-    plan=shape(
-        action=TEXT, why=TEXT, workbooks=many(TEXT), outreach=many(TEXT), fault=maybe(TEXT), kept_back=maybe(TEXT)
-    ),
-    fields=many(shape(field=TEXT, source=TEXT, direction=TEXT, now=VALUES, agreed=VALUES, writes=VALUES, why=TEXT)),
-    due=maybe(DUE),
-    held=HELD,
-    excluded=maybe(TEXT),
-    history=HISTORY,
-    exchanges=EXCHANGES,
-)
-STRANGER = shape(
-    person=NUMBER,
-    wanted=FLAG,
-    why=TEXT,
-    opted_out=FLAG,
-    due=maybe(DUE),
-    held=HELD,
-    excluded=maybe(TEXT),
-    exchanges=EXCHANGES,
-)
-TASK = shape(
-    task=NUMBER,
-    prospect=maybe(NUMBER),
-    person=maybe(NUMBER),
-    crm_task=maybe(NUMBER),
-    state=maybe(TEXT),
-    skipped_by=maybe(TEXT),
-    why=TEXT,
-    due=maybe(DUE),
-    held=HELD,
-    history=HISTORY,
-    exchanges=EXCHANGES,
-)
-SCHEMA = shape(
-    people=many(PERSON),
-    strangers=many(STRANGER),
-    tasks=many(TASK),
-    unknown=many(shape(named=TEXT, forgotten_at=maybe(MOMENT))),
-    left_out=NUMBER,
-)
+from tests.e2e.shapes import fits
 
 
 def _explained(stage: Stage, *selection: str, code: int = 0) -> dict[str, Any]:

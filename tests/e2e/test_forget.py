@@ -8,21 +8,13 @@ from typing import Any
 
 import pytest
 
+from tests.e2e.documents import FORGOTTEN as SCHEMA
 from tests.e2e.rig import Stage
-from tests.e2e.shapes import NUMBER, TEXT, fits, many, maybe, shape
+from tests.e2e.shapes import fits
 from tests.e2e.test_backfill import of
 from tests.e2e.worlds import EMAIL, ID, NO_EMAIL
 from tests.remote.shares import as_csv
 
-SCHEMA = shape(
-    prospects=many(NUMBER),
-    people=many(NUMBER),
-    addresses=NUMBER,
-    erased={"type": "object", "additionalProperties": NUMBER},
-    still_in_outreach=maybe(many(NUMBER)),
-    still_in_workbooks=maybe(many(NUMBER)),
-    troubles=many(TEXT),
-)
 CANARIES = ("zyxcanary", "zyxashby", "5550199", "zyxnote")
 
 

@@ -10,41 +10,14 @@ import jsonschema  # type: ignore[import-untyped]
 import pytest
 
 from tests.e2e import worlds
+from tests.e2e.pages import APPLIED, CHECKED, DIFFERENCES
 from tests.e2e.rig import Stage
-from tests.e2e.shapes import FLAG, NUMBER, TEXT, Shape, fits, many, maybe, shape
+from tests.e2e.shapes import fits
 from tests.e2e.test_plan import PAUSED, TITLE, another
 from tests.e2e.worlds import STATE
 from worker import bootstrap, config
 from worker.core import mapping_file, yaml_tree
 from worker.sim import workbooks
-
-PROBLEM = shape(line=NUMBER, column=NUMBER, words=TEXT)
-FAILED = shape(line=NUMBER, column=NUMBER, test=TEXT, field=TEXT, expected=TEXT, actual=TEXT, why=TEXT)
-CHECKED: Shape = {
-    "type": "object",
-    "properties": {
-        "ok": FLAG,
-        "file": TEXT,
-        "version": TEXT,
-        "problems": many(PROBLEM),
-        "tests": shape(run=NUMBER, failed=many(FAILED)),
-        "notes": many(TEXT),
-    },
-    "required": ["ok", "file", "problems", "tests", "notes"],
-    "additionalProperties": False,
-}
-APPLIED = shape(
-    file=TEXT,
-    applied=FLAG,
-    version=TEXT,
-    before=maybe(TEXT),
-    queued=NUMBER,
-    reads_first={"type": "object", "additionalProperties": many(TEXT)},
-    moved=many(TEXT),
-)
-DIFFERENCES = shape(
-    old=TEXT, new=TEXT, differences=many(shape(where=TEXT, old=maybe(TEXT), new=maybe(TEXT), words=TEXT))
-)
 
 
 def line_of(path: Path, text: str) -> int:

@@ -8,51 +8,13 @@ from pathlib import Path
 import pytest
 
 from tests.e2e import worlds
+from tests.e2e.pages import PLAN
 from tests.e2e.rig import Stage
-from tests.e2e.shapes import FLAG, NUMBER, SECONDS, TEXT, Shape, fits, many, maybe, shape
+from tests.e2e.shapes import fits
 from tests.e2e.worlds import STATE
 from worker import config
 from worker.sync import planning
 
-CRM_TOTALS = shape(
-    created=NUMBER,
-    updated=NUMBER,
-    recreated=NUMBER,
-    opted_out=NUMBER,
-    cleared=NUMBER,
-    tasks_cancelled=NUMBER,
-    tasks_moved=NUMBER,
-)
-OUTREACH_TOTALS = shape(
-    updated=NUMBER, opted_out=NUMBER, cleared=NUMBER, tasks_finished=NUMBER, looked_up=NUMBER, actions=NUMBER
-)
-ANY: Shape = {"type": ["string", "number", "boolean", "null", "array"]}
-PLAN = shape(
-    plan={"type": "string", "pattern": "^plan:[0-9a-f]{32}$"},
-    mapping_version=TEXT,
-    in_force=maybe(TEXT),
-    scope={"enum": ["everyone", "selection"]},
-    looked_at=NUMBER,
-    anything=FLAG,
-    totals=shape(workbooks=CRM_TOTALS, outreach=OUTREACH_TOTALS),
-    fields=many(shape(side=TEXT, field=TEXT, records=NUMBER, cleared=NUMBER)),
-    aside=shape(held=NUMBER, held_back=NUMBER, excluded=NUMBER, anyway=NUMBER),
-    reads_first=many(shape(stream=TEXT, names=many(TEXT), calls=NUMBER)),
-    left_alone=many(TEXT),
-    calls=shape(workbooks=NUMBER, outreach=NUMBER),
-    minutes=SECONDS,
-    samples=many(
-        shape(
-            action=TEXT,
-            prospect=maybe(NUMBER),
-            person=maybe(NUMBER),
-            task=maybe(NUMBER),
-            changes=many(shape(side=TEXT, field=TEXT, before=ANY, after=ANY)),
-        )
-    ),
-    notes=many(TEXT),
-    troubles=many(TEXT),
-)
 PAUSED = ('paused:     "Active – Paused"', 'paused:     "On Hold"')
 TITLE = "  person_job_title:            {outreach: title,             direction: both}\n"
 

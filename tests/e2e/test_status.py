@@ -6,8 +6,9 @@ from datetime import UTC, date, datetime
 
 from rich.console import Console
 
+from tests.e2e.pages import STATUS as SCHEMA
 from tests.e2e.rig import Stage
-from tests.e2e.shapes import DAY, FLAG, MOMENT, NUMBER, SECONDS, TEXT, fits, many, maybe, shape
+from tests.e2e.shapes import fits
 from worker.cli import status
 from worker.core import outlook as values
 from worker.core.outlook import Outlook
@@ -125,108 +126,6 @@ def test_the_page_reads_as_it_should(utc: None) -> None:
     out = io.StringIO()
     Console(file=out, width=200).print(status.drawn(_outlook()))
     assert [line.rstrip() for line in out.getvalue().splitlines()] == PAGE.splitlines()
-
-
-LAG = shape(writes=NUMBER, p50_s=maybe(SECONDS), p95_s=maybe(SECONDS))
-SPENT = shape(
-    hour_used=NUMBER,
-    hour_limit=maybe(NUMBER),
-    hour_left=maybe(NUMBER),
-    year_used=NUMBER,
-    year_limit=maybe(NUMBER),
-    year_left=maybe(NUMBER),
-    a_year_at_this_pace=maybe(NUMBER),
-    runs_out_on=maybe(DAY),
-)
-SCHEMA = shape(
-    at=MOMENT,
-    safe=shape(
-        ok=FLAG,
-        opt_outs=shape(
-            undelivered=NUMBER,
-            oldest_at=maybe(MOMENT),
-            oldest_age_s=maybe(SECONDS),
-            failed=NUMBER,
-            last_hour=NUMBER,
-            alarm=FLAG,
-        ),
-        kept_back=shape(records=NUMBER, opt_outs=NUMBER, because=many(TEXT)),
-        pauses=many(shape(scope=TEXT, since=maybe(MOMENT), words=TEXT)),
-    ),
-    fresh=shape(
-        ok=FLAG,
-        streams=many(
-            shape(
-                stream=TEXT,
-                primed=FLAG,
-                reading=FLAG,
-                watermark=maybe(MOMENT),
-                polled_at=maybe(MOMENT),
-                polled_age_s=maybe(SECONDS),
-                trouble=maybe(TEXT),
-                lag=LAG,
-            )
-        ),
-        to_crm=LAG,
-        to_outreach=LAG,
-        last_pass_at=maybe(MOMENT),
-        patience_s=SECONDS,
-    ),
-    stuck=shape(
-        ok=FLAG,
-        linked=NUMBER,
-        in_sync=NUMBER,
-        open=shape(due=NUMBER, deferred=NUMBER, waiting=NUMBER, held=NUMBER, failed=NUMBER, kept_back=NUMBER),
-        excluded_records=NUMBER,
-        excluded=many(shape(reason=TEXT, records=NUMBER)),
-        held=many(shape(kind=TEXT, entries=NUMBER, records=NUMBER)),
-        failed=many(shape(cause=TEXT, records=NUMBER, newest=maybe(MOMENT))),
-    ),
-    budget=shape(ok=FLAG, outreach=SPENT, workbooks=SPENT),
-    mapping=shape(
-        version=maybe(TEXT),
-        applied_at=maybe(MOMENT),
-        path=TEXT,
-        file=maybe(TEXT),
-        differs=FLAG,
-        problem=maybe(TEXT),
-        unread=many(TEXT),
-    ),
-    credentials=shape(
-        workbooks_key_expires=maybe(DAY),
-        workbooks_key_days_left=maybe(NUMBER),
-        outreach_renewed_at=maybe(MOMENT),
-        outreach_days_left=maybe(SECONDS),
-    ),
-    nets=shape(
-        rounds=many(
-            shape(
-                name=TEXT,
-                began_at=maybe(MOMENT),
-                ended_at=maybe(MOMENT),
-                next_at=maybe(MOMENT),
-                last={"type": "object"},
-                part=maybe(SECONDS),
-                oldest_at=maybe(MOMENT),
-            )
-        ),
-        webhooks=shape(last_at=maybe(MOMENT), waiting=NUMBER),
-        seen={"type": "object", "additionalProperties": NUMBER},
-        caught_only_by_sweep=NUMBER,
-        silence=maybe(TEXT),
-    ),
-    next=many(shape(why=TEXT, command=TEXT)),
-    work=shape(
-        ok=FLAG,
-        oldest_due_at=maybe(MOMENT),
-        oldest_due_age_s=maybe(SECONDS),
-        leased=NUMBER,
-        claimed_at=maybe(MOMENT),
-        troubles=many(TEXT),
-        ticks=many(shape(who=TEXT, at=MOMENT, age_s=SECONDS)),
-        halted=many(shape(system=TEXT, reason=TEXT, since=MOMENT)),
-    ),
-)
 
 
 def test_the_document_has_the_documented_shape(stage: Stage) -> None:
