@@ -172,6 +172,7 @@ def _stuck(outlook: Outlook) -> Iterator[str]:
 def _budget(outlook: Outlook) -> Iterator[str]:
     yield f"Outreach: {_spent(outlook.budget.outreach)}"
     yield f"Workbooks: {_spent(outlook.budget.workbooks)}"
+    yield from (f"slower for the calls to last: {one.words}" for one in outlook.budget.slowed)
 
 
 def _spent(spent: Spent) -> str:

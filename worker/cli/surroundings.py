@@ -13,8 +13,9 @@ import sqlalchemy as sa
 from worker import bootstrap, config
 from worker.cli.show import local, span
 from worker.config import Settings
-from worker.core import mapping_file
+from worker.core import lanes, mapping_file, pacing
 from worker.core.checks import Check, fail, ok, warn
+from worker.core.lanes import Slowed
 from worker.core.mapping import Mapping
 from worker.core.outlook import Outlook, Spent
 from worker.store import copy, database, meta, seal, upgrade
@@ -160,6 +161,16 @@ def standing(outlook: Outlook) -> Iterator[Check]:
             yield warn(f"stream {one.stream}", one.trouble, "it goes on by itself once what is said here is mended")
     yield from _keys(outlook)
     yield from _calls("Outreach, calls", outlook.budget.outreach)
+    yield from _pace("Outreach, pace", outlook.budget.slowed)
+
+
+def _pace(name: str, slowed: tuple[Slowed, ...]) -> Iterator[Check]:
+    """Yield what goes slower for the calls to last; that streams are read more seldom than every five minutes is a warning."""
+    words = "; ".join(one.words for one in slowed)
+    if any(one.lane == lanes.POLLS and one.rate < pacing.MINUTE / pacing.LONGEST for one in slowed):
+        yield warn(name, words, "set up webhooks (outbook webhooks setup), or buy more calls, if that is too slow")
+    elif slowed:
+        yield ok(name, words)
 
 
 def expiry(settings: Settings, now: datetime) -> Iterator[Check]:
