@@ -14,7 +14,7 @@ from worker.core import errors
 from worker.core.records import Kind, System
 from worker.store import backlog, cursors, links, mappings, outbox, pauses, runs, vitals
 from worker.store.selection import Chosen
-from worker.sync import brakes, fields, finished, in_force, intake, resync
+from worker.sync import brakes, fields, finished, in_force, intake, resync, timing
 from worker.sync.look import look
 from worker.sync.poll import poll
 from worker.sync.second_net import cast
@@ -278,15 +278,16 @@ def _poll_once(this: Pass, report: Report, kind: Kind, patience: float) -> tuple
         _heed(this)
 
     try:
-        polled = poll(
-            kind,
-            store=on.store,
-            remotes=on.remotes,
-            mapping=on.mapping,
-            names=on.names,
-            now=on.now,
-            on_page=on_page,
-        )
+        with this.lane(timing.lane_of(on.store, kind)):
+            polled = poll(
+                kind,
+                store=on.store,
+                remotes=on.remotes,
+                mapping=on.mapping,
+                names=on.names,
+                now=on.now,
+                on_page=on_page,
+            )
     except errors.Transient as error:
         wait = error.retry_after_s if isinstance(error, errors.Throttled) else None
         if wait is not None and wait <= patience:
