@@ -15,8 +15,9 @@ from pathlib import Path
 from typing import TextIO
 
 from tests.fault import rig as rigs
+from tests.fault.disk import NoDisk
 from tests.fault.invariants import Verdict
-from tests.fault.play import play
+from tests.fault.play import WAVES, play
 from tests.fault.rig import Rig
 from tests.fault.scenarios import BY_NAME, NOT_BUILT, SCENARIOS, Scenario
 
@@ -33,32 +34,45 @@ HEADINGS: tuple[str, ...] = (
 )
 
 
+SOLITARY = 1_000
+"""From so many records on each scenario has a deployment of its own: looking at all that came before would take longest."""
+EVERYTHING = 5_000
+WAVES_A_MINUTE = 3
+
+
 def main() -> int:
     """Play what is asked for; 1 if an invariant was violated."""
     asked = _asked()
-    seed = asked.seed if asked.seed is not None else secrets.randbelow(1_000_000)
+    seeds = asked.seed or [secrets.randbelow(1_000_000) for _ in range(asked.seeds)]
     chosen = [BY_NAME[name] for name in asked.scenario] if asked.scenario else SCENARIOS
-    chosen = [one for one in chosen if asked.store in one.stores]
-    _say(f"seed {seed}, {asked.records} records, store {asked.store}, {len(chosen)} of {len(SCENARIOS)} scenarios")
+    left_out = [one.name for one in chosen if asked.store not in one.stores]
+    chosen = [one for one in chosen if one.name not in left_out]
+    about = f"seed {' '.join(map(str, seeds))}, {asked.records} records a scenario, store {asked.store}"
+    _say(f"{about}, {len(chosen)} of {len(SCENARIOS)} scenarios; load {os.getloadavg()[0]:.0f}")
+    if left_out:
+        _say(f"not with this store: {' '.join(left_out)}")
     signal.signal(signal.SIGTERM, _ended)
-    began, lines, stand = time.monotonic(), [], _Stand(seed, asked.records, asked.store)
+    began, lines, stand = time.monotonic(), [], _Stand(asked)
     with stand:
         for scenario in chosen:
-            verdict = stand.play(scenario)
-            lines.append(_row(scenario, verdict))
-            for words in verdict.violated:
-                _say(f"   {scenario.name} VIOLATED {words}")
-            held = "held" if not verdict.violated else "VIOLATED"
-            _say(f"{scenario.name:<5} {held}, recovered after {verdict.seconds:.0f} s: {scenario.words}")
+            verdicts = {seed: _told(scenario, seed, stand.play(scenario, seed)) for seed in seeds}
+            lines.append(_row(scenario, verdicts))
             if asked.markdown:
-                about = f"seed {seed}, {asked.records} records a scenario, store {asked.store}"
-                about += f", {time.monotonic() - began:.0f} s in all"
-                asked.markdown.write_text(_page(lines, chosen[: len(lines)], about), encoding="utf-8")
+                page = f"{about}, {time.monotonic() - began:.0f} s in all, load {os.getloadavg()[0]:.0f} at the end"
+                asked.markdown.write_text(_page(lines, chosen[: len(lines)], page), encoding="utf-8")
     _say("", *_table(lines), "", f"not built: {' '.join(NOT_BUILT)}", out=sys.stdout)
-    if any(line[-1] != "held" for line in lines):
-        _say(f"violated; it repeats with --seed {seed}")
+    if any("VIOLATED" in line[-1] for line in lines):
+        _say(f"violated; it repeats with --seed {' '.join(map(str, seeds))}")
         return 1
     return 0
+
+
+def _told(scenario: Scenario, seed: int, verdict: Verdict) -> Verdict:
+    for words in verdict.violated:
+        _say(f"   {scenario.name} VIOLATED {words}")
+    held = "held" if not verdict.violated else "VIOLATED"
+    _say(f"{scenario.name:<5} {held} with seed {seed}, recovered after {verdict.seconds:.0f} s: {scenario.words}")
+    return verdict
 
 
 def _asked() -> argparse.Namespace:
@@ -67,39 +81,50 @@ def _asked() -> argparse.Namespace:
     parser.add_argument(
         "--scenario", nargs="+", action="extend", choices=list(BY_NAME), metavar="F", help=f"of {names}"
     )
-    parser.add_argument("--seed", type=int, help="repeat a run; drawn and printed if not given")
-    parser.add_argument("--records", type=int, default=300, help="how many people have a part in each (300)")
+    parser.add_argument("--all", action="store_true", help=f"every scenario with {EVERYTHING} records")
+    parser.add_argument("--seed", type=int, nargs="+", help="repeat a run; drawn and printed if not given")
+    parser.add_argument(
+        "--seeds", type=int, default=1, help="how many seeds to draw; each scenario is played with each (1)"
+    )
+    parser.add_argument("--records", type=int, help="how many people have a part in each (300)")
+    parser.add_argument("--minutes", type=float, default=2.0, help="how long the soak lasts, F53 (2)")
     parser.add_argument("--store", choices=("sqlite", "postgres"), default="sqlite", help="what the store is (sqlite)")
     parser.add_argument("--markdown", type=Path, help="write the table into a file, anew after each scenario")
     asked = parser.parse_args()
-    if asked.records < 1:
-        parser.error("--records must be at least 1")
+    asked.records = asked.records or (EVERYTHING if asked.all else 300)
+    if asked.all and asked.scenario:
+        parser.error("--all is every scenario, --scenario is some")
+    if min(asked.records, asked.seeds) < 1 or asked.minutes <= 0:
+        parser.error("--records, --seeds and --minutes must be at least 1")
     return asked
 
 
 class _Stand(contextlib.ExitStack):
     """One deployment for scenario after scenario, each with people of its own; a new one after a violation."""
 
-    def __init__(self, seed: int, records: int, store: str) -> None:
+    def __init__(self, asked: argparse.Namespace) -> None:
         """Start nothing yet."""
         super().__init__()
-        self.seed, self.records, self.store = seed, records, store
+        self.asked = asked
         self.rig: Rig | None = None
         self.first = 1
 
-    def play(self, scenario: Scenario) -> Verdict:
+    def play(self, scenario: Scenario, seed: int) -> Verdict:
         """Play a scenario and return what came of it."""
-        apart = scenario.alone or bool(scenario.environ) or bool(scenario.disk_mb)
+        apart = scenario.alone or scenario.environ or scenario.disk_mb or self.asked.records >= SOLITARY
         if apart:
             self.end()
+        waves = max(2, round(self.asked.minutes * WAVES_A_MINUTE)) if scenario.long else WAVES
         try:
             rig = self.rig or self._new(scenario)
-            verdict = play(rig, scenario, seed=self.seed, records=self.records, first=self.first)
+            verdict = play(rig, scenario, seed=seed, records=self.asked.records, first=self.first, waves=waves)
             if verdict.violated:
                 _say(rig.words())
+        except NoDisk as problem:
+            verdict = Verdict(violated=[f"not played: {problem}"])
         except Exception as error:  # noqa: BLE001 - one scenario that cannot be played must not hide the others
             verdict = Verdict(violated=[f"I1 not played to its end: {type(error).__name__}: {error}"[:600]])
-        self.first += self.records
+        self.first = 1 if apart or verdict.violated else self.first + self.asked.records
         if verdict.violated or apart:
             self.end()
         return verdict
@@ -112,18 +137,24 @@ class _Stand(contextlib.ExitStack):
     def _new(self, scenario: Scenario) -> Rig:
         made = tempfile.TemporaryDirectory(prefix="outbook-chaos-", ignore_cleanup_errors=True)
         directory = Path(self.enter_context(made))
-        self.rig = self.enter_context(rigs.running(directory, self.store, scenario.environ, disk_mb=scenario.disk_mb))
+        self.rig = self.enter_context(
+            rigs.running(directory, self.asked.store, scenario.environ, disk_mb=scenario.disk_mb)
+        )
         return self.rig
 
 
-def _row(scenario: Scenario, verdict: Verdict) -> tuple[str, ...]:
-    held = (
-        "held"
-        if not verdict.violated
-        else "; ".join(sorted({one.split()[0] for one in verdict.violated})) + " VIOLATED"
-    )
-    counts = (verdict.lost, verdict.people, verdict.tasks, verdict.reverted)
-    return (scenario.name, scenario.words, *map(str, counts), f"{verdict.calls:.2f}", f"{verdict.seconds:.0f} s", held)
+def _row(scenario: Scenario, verdicts: dict[int, Verdict]) -> tuple[str, ...]:
+    """Return a scenario's line: sums over the seeds, of calls and seconds the most."""
+    every = list(verdicts.values())
+    broken = {
+        seed: sorted({words.split()[0] for words in verdict.violated})
+        for seed, verdict in verdicts.items()
+        if verdict.violated
+    }
+    held = "; ".join(f"{' '.join(names)} VIOLATED, seed {seed}" for seed, names in broken.items())
+    counts = [sum(getattr(one, name) for one in every) for name in ("lost", "people", "tasks", "reverted")]
+    calls, seconds = max(one.calls for one in every), max(one.seconds for one in every)
+    return (scenario.name, scenario.words, *map(str, counts), f"{calls:.2f}", f"{seconds:.0f} s", held or "held")
 
 
 def _table(lines: list[tuple[str, ...]]) -> list[str]:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import time
+from typing import Any
 
-from tests.fault.rig import Unsettled, listens
+from tests.fault.rig import VENDORS, Unsettled, listens
 from tests.fault.scene import Scenario, Scene
+
+DRIP_S, APART_S = 70.0, 30.0
 
 
 def throttled(scene: Scene) -> None:
@@ -69,11 +72,54 @@ def both_workers_killed(scene: Scene) -> None:
     scene.rig.start("worker", "optout")
 
 
+def broken_off(scene: Scene) -> None:
+    """Connections to both vendors are half closed or reset in mid-answer; at last answers come by the byte, one a second."""
+    wires, seed = scene.rig.wires, scene.chance.randrange(1_000)
+    modes: tuple[dict[str, Any], ...] = (
+        {"mode": "half_close", "after": 300, "probability": 0.4},
+        {"mode": "reset", "after": 20, "probability": 0.4},
+        {"mode": "reset", "after": 700, "probability": 0.4},
+    )
+    for vendor in VENDORS:
+        if scene.last:
+            wires.turn(vendor, "drip", rate=1, probability=0.5, seed=seed)
+        else:
+            wires.turn(vendor, seed=seed, **modes[scene.wave % len(modes)])
+            wires.turn(vendor, "cut")
+            wires.turn(vendor, seed=seed, **modes[scene.wave % len(modes)])
+    time.sleep(DRIP_S if scene.last else 4)
+    scene.notes["struck"] = {vendor: wires.struck(vendor) for vendor in VENDORS}
+    wires.heal()
+
+
+def _were_broken_off(scene: Scene) -> str:
+    told = scene.notes.get("struck", {})
+    return "" if all(told.get(vendor) for vendor in VENDORS) else f"no connection was hit: {told}"
+
+
+def partitioned(scene: Scene) -> None:
+    """Ours reach the broker and not Postgres, then Postgres and not the broker, then neither vendor; each heals."""
+    store = ["store"] if scene.rig.postgres else ["outreach"]
+    away = (store, ["broker"], list(VENDORS), [*store, "broker"])[scene.wave % 4]
+    for wire in away:
+        scene.rig.wires.turn(wire, "hole")
+    time.sleep(APART_S)
+    scene.rig.wires.heal()
+    time.sleep(1)
+
+
 SCENARIOS = [
     Scenario("F24", "429 with and without Retry-After", throttled, short_of="no dates, negative values or hours"),
     Scenario("F25", "half of all calls fail with 5xx", storm, short_of="no outage of 30 min"),
     Scenario(
         "F26", "slow, dripping and reset answers", slow, short_of="resets before the headers; no half-closed sockets"
+    ),
+    Scenario(
+        "F26k",
+        "half-closed and reset in mid-answer, then 1 B/s for 70 s",
+        broken_off,
+        check=_were_broken_off,
+        short_of="not in the facts by itself",
     ),
     Scenario("F27", "answers cut short, HTML with 200", nonsense, short_of="no bad gzip, lengths, NaN or huge bodies"),
     Scenario("F28", "a tenth of the writes' answers lost", replies_lost),
@@ -85,4 +131,5 @@ SCENARIOS = [
         first=webhooks_lose,
         short_of="not silent for a day",
     ),
+    Scenario("F51", "cut off from store, broker, vendors by turns", partitioned, short_of="2 min each; here 30 s"),
 ]

@@ -1,23 +1,56 @@
-"""What operators do at the wrong moment (facts, delivery D.3: F50)."""
+"""What operators do at the wrong moment (facts, delivery D.3: F50), and everything at random (F53)."""
 
 from __future__ import annotations
 
+import time
+
+from tests.fault import broker_scenarios, network_scenarios, process_scenarios, store_scenarios
+from tests.fault.rig import Unsettled
 from tests.fault.scene import Scenario, Scene
+
+REST_S = 20.0
+"""How often the soak does something else."""
 
 
 def operators(scene: Scene) -> None:
-    """Two passes by hand at once, beside the workers; pausing and resuming meanwhile."""
+    """Two passes by hand at once, beside the workers; everything sent out again twice; pausing and resuming meanwhile."""
+    rig = scene.rig
     for name in ("sync1", "sync2"):
-        if name in scene.rig.processes:
-            scene.rig.processes[name].popen.wait(90)
-    scene.rig.start("sync1", "sync2")
+        if name in rig.processes:
+            rig.processes[name].popen.wait(90)
+    rig.start("sync1", "sync2")
     if scene.wave == 1:
-        scene.rig.outbook("pause")
-        scene.rig.outbook("resume")
+        rig.outbook("pause")
+        rig.outbook("resume")
+    if scene.wave == 2:
+        for verb in (("failures", "retry", "--all", "--yes"), ("resync", "--all")) * 2:
+            code, _ = rig.outbook(*verb, "--json")
+            if code not in {0, 3}:
+                raise Unsettled(f"F50 outbook {' '.join(verb)} ends with {code}")
+
+
+def nemesis(scene: Scene) -> None:
+    """One of all the others, drawn at random, struck once as at its beginning and once as at its end; then all is mended."""
+    began = time.monotonic()
+    rooms = (process_scenarios, broker_scenarios, store_scenarios, network_scenarios)
+    kind = "postgres" if scene.rig.postgres else "sqlite"
+    fit = [
+        one
+        for room in rooms
+        for one in room.SCENARIOS
+        if kind in one.stores and not (one.calm or one.alone or one.environ or one.disk_mb)
+    ]
+    chosen = scene.chance.choice(fit)
+    scene.notes.setdefault("drawn", []).append(chosen.name)
+    mine = Scene(scene.rig, scene.chance, scene.plan, 0, scene.people, scene.since)
+    for wave in (0, len(scene.plan.waves) - 1):
+        mine.wave = wave
+        chosen.strike(mine)
+    scene.rig.mend()
+    time.sleep(max(0.0, REST_S - (time.monotonic() - began)))
 
 
 SCENARIOS = [
-    Scenario(
-        "F50", "two passes by hand beside the workers, pause, resume", operators, short_of="no console, no redrive"
-    ),
+    Scenario("F50", "passes by hand, resync and redrive twice, pause, resume", operators, short_of="no console"),
+    Scenario("F53", "a soak: something else goes wrong every 20 s", nemesis, long=True, short_of="6 h; see --minutes"),
 ]

@@ -15,6 +15,8 @@ from tests.fault.scene import Scenario, Scene
 
 PATIENCE_S = 120.0
 """How long after the last fault everything may take to come right (I1)."""
+LOAD_S = 0.1
+"""How long each of those who are there from the start may take, where they are many."""
 WAVES = 4
 
 
@@ -28,7 +30,7 @@ def play(
     plan = scenario.draw(f"{seed} {scenario.name}", records, first=first, waves=waves)
     scene = Scene(rig, random.Random(f"{seed} {scenario.name} strikes"), plan)
     try:
-        scene.people = _prepared(rig, plan)
+        scene.people = _prepared(rig, plan, max(PATIENCE_S, records * LOAD_S))
     except Unsettled as problem:
         return Verdict(violated=[f"I1 the calm before the storm: {problem}; {rig.stuck()}"])
     scene.since, said = rig.mark(), []
@@ -57,11 +59,11 @@ def play(
     return verdict
 
 
-def _prepared(rig: Rig, plan: Plan) -> dict[int, int]:
+def _prepared(rig: Rig, plan: Plan, within_s: float) -> dict[int, int]:
     """Bring those who are there from the start into Outreach, wait until the CRM has them, and return their people's ids."""
     rig.edit("outreach", [one for prospect in plan.old for one in edits.newcomer(prospect)])
     wanted = [edits.Wanted(prospect, "crm", edits.LABEL, edits.RUNNING) for prospect in plan.old]
-    rig.wait_for(lambda: rig.is_quiet() and not invariants.missing(rig.seen(), wanted), PATIENCE_S)
+    rig.wait_for(lambda: rig.is_quiet() and not invariants.missing(rig.seen(), wanted), within_s)
     return {int(one[REFERENCE]): one["id"] for one in rig.seen().people if one.get(REFERENCE) and not one["is_deleted"]}
 
 

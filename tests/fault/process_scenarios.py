@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 import time
+from datetime import UTC, datetime
+from pathlib import Path
 
-from tests.fault.rig import OURS, Unsettled
+from tests.fault import edits
+from tests.fault.edits import Wanted
+from tests.fault.invariants import missing
+from tests.fault.rig import OURS, ROOT, Rig, Unsettled
 from tests.fault.scene import Scenario, Scene
+from worker.store import backlog
 
-STOP_S = 30.0
+STOP_S, OTHERS_S, DOOMED_S = 30.0, 120.0, 420.0
+POISONS = {9_000_001: "Poison kill", 9_000_002: "Poison memory"}
+"""Of whom no plan knows."""
 
 
 def all_quiet(_scene: Scene) -> None:
@@ -77,6 +85,44 @@ def power_cut(scene: Scene) -> None:
     scene.rig.start(*OURS)
 
 
+def poisoned(scene: Scene) -> None:
+    """One record kills whoever plans it, one eats all memory; the others come through. The deadly one becomes a dead letter.
+
+    Then both are mended, and what died is tried again.
+    """
+    rig = scene.rig
+    if scene.wave == 0:
+        for prospect, title in POISONS.items():
+            rig.edit("outreach", [*edits.newcomer(prospect), _titled(prospect, title)])
+    time.sleep(1)
+    if not scene.last:
+        return
+    try:
+        scene.notes["others"] = rig.wait_for(lambda: not missing(rig.seen(), scene.plan.wanted), OTHERS_S)
+    except Unsettled:
+        raise Unsettled("F07 the others did not come through beside the poison") from None
+    try:
+        rig.wait_for(lambda: _dead(rig) == 1, DOOMED_S)
+    except Unsettled:
+        raise Unsettled(f"F07 no dead letter of {DOOMED_S:.0f} s: {rig.stuck()}") from None
+    rig.edit("outreach", [_titled(prospect, "Cured") for prospect in POISONS])
+    rig.outbook("failures", "retry", "--all", "--yes")
+
+
+def _titled(prospect: int, title: str) -> edits.Document:
+    return {"op": "set", "type": "prospect", "id": prospect, "attributes": {"title": title}}
+
+
+def _dead(rig: Rig) -> int:
+    with rig.store() as db:
+        return backlog.count(db, datetime.now(UTC)).dead
+
+
+def _were_cured(scene: Scene) -> str:
+    lost = missing(scene.rig.seen(), [Wanted(prospect, "crm", edits.TITLE, "Cured") for prospect in POISONS])
+    return f"{len(lost)} poisoned records are not there once cured" if lost else ""
+
+
 SCENARIOS = [
     Scenario("F00", "nothing goes wrong", all_quiet, calm=True),
     Scenario("F01", "kill -9 of random children of the workers", child_killed, short_of="30 times; here 3 a wave"),
@@ -88,6 +134,14 @@ SCENARIOS = [
     Scenario("F05", "SIGTERM to a worker with a write in hand", ended_in_order, short_of="20 times; here once a wave"),
     Scenario(
         "F06", "SIGSTOP of a worker past its lease", frozen_past_its_lease, short_of="120 s; here 20 s, leases are 15 s"
+    ),
+    Scenario(
+        "F07",
+        "one record kills its worker, one eats all memory",
+        poisoned,
+        check=_were_cured,
+        environ={"PYTHONPATH": f"{Path(__file__).with_name('poisoned')}:{ROOT}"},
+        short_of="a dead letter after 5 tries; the product gives up after 8",
     ),
     Scenario(
         "F09", "all of ours killed at once, broker too", power_cut, short_of="the host itself and Postgres live on"

@@ -53,8 +53,9 @@ class Scenario:
 
     ``first`` comes before the first wave's edits, ``strike`` after each wave's, ``check`` when all has come right again: it
     returns in words what did not hold besides the invariants, blank if all did. ``draw`` makes the edits:
-    (seed, records, first, waves). ``environ`` are settings that it needs, ``disk_mb`` the size of a disk for its data; it then has
-    a deployment of its own, as has one that is ``alone`` because it leaves things behind. ``settle_s`` is how long all may take to come right after the last fault.
+    (seed, records, first, waves). ``settle_s`` is how long all may take to come right after the last fault. ``environ`` are
+    settings that it needs, ``disk_mb`` the size of a disk for its data; it then has a deployment of its own, as has one that is
+    ``alone`` because it leaves things behind. A ``long`` one has as many waves as the minutes asked for have thirds.
     """
 
     name: str
@@ -67,6 +68,7 @@ class Scenario:
     alone: bool = False
     disk_mb: int = 0
     calm: bool = False
+    long: bool = False
     stores: tuple[str, ...] = ("sqlite", "postgres")
     settle_s: float = 120.0
     short_of: str = ""
