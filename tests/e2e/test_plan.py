@@ -200,3 +200,16 @@ def test_a_field_fed_by_another_value_is_planned_as_it_will_be(stage: Stage) -> 
     stage.environ["OUTBOOK_MAPPING"] = str(back)
     assert stage.sync().crm == {}
     assert stage.person_of(ada)["person_first_name"] == "Analytical Engines"
+
+
+def test_tasks_of_people_yet_to_be_made_are_counted(stage: Stage) -> None:
+    """What `plan` foresees is what `sync` then does, in the same numbers: the person and the skipped task in one go."""
+    task = stage.task(stage.state(stage.prospect("ada@example.com")), state="skipped")
+    stage.task(stage.state(stage.prospect(first="Nobody")), state="skipped")
+    told = stage.outbook("plan", "--json")
+    assert nonzero(told.report["totals"]["workbooks"]) == {"created": 1, "tasks_cancelled": 1}
+    assert [one["task"] for one in told.report["samples"] if one["task"]] == [task]
+    assert stage.outbook("plan", "--json", "--offline").report["plan"] == told.report["plan"]
+    assert len(stage.outbook("sync", "--dry-run", "--json").report["plan"]) == 2
+    assert stage.sync().crm == {"created": 1, "tasks_cancelled": 1}
+    assert stage.outbook("plan", "--json").report["anything"] is False

@@ -24,6 +24,7 @@ CRM, OUTREACH, TASKS = "workbooks", "outreach", "workbooks tasks"
 A_FIELD = 2
 """So many records are shown for each field and for each action."""
 MANY = 1 << 256
+MAKING = frozenset({Action.CREATE, Action.RECREATE})
 _encode = msgspec.json.Encoder(order="sorted").encode
 
 Cells = dict[str, tuple["Value", "Value"]]
@@ -80,7 +81,8 @@ def _news(now: Dict[str, Value], before: Dict[str, Value]) -> dict[str, Value]:
 class Sum:
     """Many effects added up; two sums of different records add up as well, in any order.
 
-    ``fields`` counts by side and field how many records change, ``cleared`` how many of them lose what stands there.
+    ``fields`` counts by side and field how many records change, ``cleared`` how many of them lose what stands there;
+    ``new`` are the prospects who would get a person.
     """
 
     crm: Counter[str] = field(default_factory=Counter)
@@ -89,6 +91,7 @@ class Sum:
     cleared: Counter[tuple[str, str]] = field(default_factory=Counter)
     aside: Counter[str] = field(default_factory=Counter)
     samples: list[Effect] = field(default_factory=list)
+    new: set[int] = field(default_factory=set)
     digest: int = 0
     _shown: Counter[str] = field(default_factory=Counter)
 
@@ -101,6 +104,8 @@ class Sum:
             self.crm["tasks_moved"] += one.action == "update task"
         elif one.crm:
             self.crm[{Action.CREATE: "created", Action.RECREATE: "recreated"}.get(Action(one.action), "updated")] += 1
+            if one.action in MAKING and one.prospect is not None:
+                self.new.add(one.prospect)
             self.crm["opted_out"] += flag is not None and one.crm.get(flag.crm, (None, None))[1] is True
         if one.outreach:
             self.outreach["updated" if one.task is None else "tasks_finished"] += 1
@@ -119,6 +124,7 @@ class Sum:
             mine.update(theirs)
         for counts, others in ((self.fields, other.fields), (self.cleared, other.cleared)):
             counts.update(others)
+        self.new |= other.new
         self.digest = (self.digest + other.digest) % MANY
         for one in other.samples:
             self._sample(one)

@@ -115,6 +115,12 @@ def waiting_ids(db: sa.Connection, kind: Kind) -> list[int]:
     return list(db.execute(query.order_by(CHANGE.c.record_id)).scalars())
 
 
+def stranded_ids(db: sa.Connection, kind: Kind) -> list[int]:
+    """Return the ids of records that wait for another one to be there first."""
+    query = sa.select(CHANGE.c.record_id).where(CHANGE.c.kind == kind, CHANGE.c.state == Standing.WAITING)
+    return list(db.execute(query.order_by(CHANGE.c.record_id)).scalars())
+
+
 def due_ids(db: sa.Connection, kind: Kind, now: datetime) -> list[int]:
     """Return the ids of records whose change could be claimed now."""
     query = sa.select(CHANGE.c.record_id).where(CHANGE.c.kind == kind, CHANGE.c.state == Standing.DUE)

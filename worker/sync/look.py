@@ -6,12 +6,13 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from worker.core import plan, tasks, wishes
+from worker.core.effects import MAKING
 from worker.core.records import Kind
 from worker.store import backlog, mappings, mirror, outbox
 from worker.sync import breakers, fields, finished, gather, in_force, skips
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
     from worker.store.selection import Chosen
     from worker.sync.case import Applier
@@ -33,7 +34,7 @@ def look(on: Applier, chosen: Chosen | None = None) -> list[dict[str, Any]]:
             due, skipped = list(chosen.prospects), list(chosen.tasks)
         stops = breakers.standing(db)
         stopped = stops.everybody.union(fields.unwritable(db), in_force.waiting(db, on.mapping))
-    found = [
+    found: list[dict[str, Any]] = [
         {"person": one, "action": "look up in Outreach", "why": "wanted in the CRM", "crm": [], "outreach": []}
         for one in wanted
     ]
@@ -59,13 +60,14 @@ def look(on: Applier, chosen: Chosen | None = None) -> list[dict[str, Any]]:
                         "outreach": sorted(told.outreach),
                     }
                 )
+    expected = {one["prospect"] for one in found if one["action"] in MAKING}
     for start in range(0, len(skipped), outbox.BATCH):
-        found += _tasks(on, skipped[start : start + outbox.BATCH])
+        found += _tasks(on, skipped[start : start + outbox.BATCH], expected)
     return found
 
 
-def _tasks(on: Applier, ids: Sequence[int]) -> list[dict[str, Any]]:
-    written, backs = skips.foresee(on, ids)
+def _tasks(on: Applier, ids: Sequence[int], expected: Collection[int]) -> list[dict[str, Any]]:
+    written, backs = skips.foresee(on, ids, expected=expected)
     return [finished.told(back) for back in backs] + [
         {
             "task": one.task,

@@ -20,7 +20,7 @@ from worker.store.database import chunks
 from worker.sync import breakers, fields, gather, in_force, skips
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 
     from worker.core.mapping import Mapping
     from worker.core.plan import PersonView
@@ -135,7 +135,8 @@ def plan_all(
         for one in listed:
             if rows is not None:
                 rows(one)
-    for one in _tasks(on, skipped, question, live=live):
+    skipped = _with_stranded(on, skipped, total, chosen)
+    for one in _tasks(on, skipped, question, live=live, expected=total.new):
         total.add(one, on.mapping)
         if rows is not None:
             rows(one)
@@ -186,6 +187,14 @@ def _whom(
         everybody = set(mirror.living(db, Kind.PROSPECT)) if whole else set()
     wanted = [] if question.without is not None and kept else sorted(due[Kind.PERSON])
     return sorted(due[Kind.PROSPECT] | everybody), sorted(due[Kind.TASK]), wanted
+
+
+def _with_stranded(on: Applier, skipped: Sequence[int], total: Sum, chosen: Chosen | None) -> list[int]:
+    """Return the tasks to look at, with those that wait for somebody as soon as somebody new would be there."""
+    if not total.new or chosen is not None:
+        return list(skipped)
+    with on.store.read() as db:
+        return sorted({*skipped, *backlog.stranded_ids(db, Kind.TASK)})
 
 
 def _sums(on: Applier, ids: Sequence[int], question: Question) -> Iterator[tuple[Sum, list[Effect]]]:
@@ -260,7 +269,9 @@ def _forgetting(view: PersonView, names: frozenset[str]) -> PersonView:
     return replace(view, link=replace(view.link, shadow=Shadow(*halves)))
 
 
-def _tasks(on: Applier, ids: Sequence[int], question: Question, *, live: bool) -> Iterable[Effect]:
+def _tasks(
+    on: Applier, ids: Sequence[int], question: Question, *, live: bool, expected: Collection[int]
+) -> Iterable[Effect]:
     for start in range(0, len(ids), outbox.BATCH):
         part = ids[start : start + outbox.BATCH]
         anyway = set()
@@ -268,12 +279,16 @@ def _tasks(on: Applier, ids: Sequence[int], question: Question, *, live: bool) -
             anyway = {
                 (one.task, one.action) for one in tasks_of(replace(on, mapping=question.without), part, live=live)
             }
-        yield from (one for one in tasks_of(on, part, live=live) if (one.task, one.action) not in anyway)
+        told = tasks_of(on, part, live=live, expected=expected)
+        yield from (one for one in told if (one.task, one.action) not in anyway)
 
 
-def tasks_of(on: Applier, ids: Sequence[int], *, live: bool = True) -> list[Effect]:
-    """Return what would be written on either side for some Outreach tasks; with ``live`` Outreach is asked for open ones."""
-    found, backs = skips.foresee(on, ids, live=live)
+def tasks_of(on: Applier, ids: Sequence[int], *, live: bool = True, expected: Collection[int] = ()) -> list[Effect]:
+    """Return what would be written on either side for some Outreach tasks; with ``live`` Outreach is asked for open ones.
+
+    Those of prospects ``expected`` to have a person by then are written as well.
+    """
+    found, backs = skips.foresee(on, ids, live=live, expected=expected)
     back = [
         Effect(None, back.crm_id, f"{back.verb} task", {}, {"action": (None, back.verb)}, back.task.ref.id)
         for back in backs

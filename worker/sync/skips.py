@@ -106,10 +106,12 @@ def apply_tasks(on: Applier, *, only: Collection[int] | None = None) -> Tally:
     return claims.work_on(on, changes, lambda mine: _work(on, mine, blocked=_blocked(on, stopped)))
 
 
-def foresee(on: Applier, ids: Sequence[int], *, live: bool = True) -> tuple[list[Foreseen], list[Back]]:
+def foresee(
+    on: Applier, ids: Sequence[int], *, live: bool = True, expected: Collection[int] = ()
+) -> tuple[list[Foreseen], list[Back]]:
     """Return what would be written to the CRM for these tasks, and what would be done about them in Outreach.
 
-    Outreach is asked for open ones, unless not ``live``; nothing is written.
+    Outreach is asked for open ones, unless not ``live``; nothing is written. Prospects ``expected`` have a person by then.
     """
     with on.store.read() as db:
         world = _load(db, ids)
@@ -118,6 +120,10 @@ def foresee(on: Applier, ids: Sequence[int], *, live: bool = True) -> tuple[list
     at = on.now()
     changes = [Change(0, Ref(Kind.TASK, one), Lane.EDIT, 0, 0, 0, at) for one in ids]
     cases = [_case(on, change, world, gone, blocked=blocked) for change in changes]
+    for case in cases:
+        if case.task and case.standing is Standing.WAITING and not blocked and _prospect(case.task, world) in expected:
+            case.action, case.fields = "create", tasks.cancelled(_view(case.task, world, gone), on.mapping, 0)
+            del case.fields[tasks.CONTACT]  # whose number nobody knows yet
     backs = [back for back in _backs(on, cases, world, gone).values() if back.standing is None]
     return [Foreseen(case.change.ref.id, case.action, case.fields) for case in cases if case.fields], backs
 
