@@ -14,7 +14,21 @@ from rich.console import Console
 
 from tests.bench import report, site
 
-BENCHES = ("noop", "calls", "read", "memory", "deliver", "plan", "grow", "store", "fresh", "peers")
+BENCHES = (
+    "noop",
+    "calls",
+    "read",
+    "memory",
+    "deliver",
+    "plan",
+    "grow",
+    "store",
+    "fresh",
+    "peers",
+    "queue",
+    "workers",
+    "queries",
+)
 
 
 def main() -> int:

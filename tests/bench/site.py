@@ -77,12 +77,13 @@ class Site:
             "OUTBOOK_ALLOW_INSECURE_HOSTS": "1",
             "OUTBOOK_DATA_DIR": str(self.directory / "data"),
             "OUTBOOK_MAPPING": str(config.shipped_mapping()),
+            "OUTBOOK_SECRET_KEY": "0123456789abcdef0123456789abcdef",
         }
 
     @contextlib.contextmanager
-    def runtime(self) -> Iterator[Runtime]:
-        """Hold Outbook open in this process."""
-        settings = config.load(self.environ, self.directory)
+    def runtime(self, **more: str) -> Iterator[Runtime]:
+        """Hold Outbook open in this process, with more settings than its ordinary ones."""
+        settings = config.load(self.environ | more, self.directory)
         with bootstrap.runtime(settings, bootstrap.read_mapping(settings.mapping)) as opened:
             yield opened
 

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 LOOK_S = 0.02
-WELL = (0, 2)
-"""Exit codes of a program that did what it was to do; 2 is that of a dry run which found something."""
+WELL = (0, 2, 3)
+"""Exit codes of a program that did what it was to do; ours with 2 if a dry run found something, 3 if anybody is held."""
 
 
 class Failed(Exception):
