@@ -122,3 +122,21 @@ def test_bad_settings_end_any_role_the_same(
         assert {line.split(": ")[1] for line in told.err.splitlines()} == wanted
         assert not any(secret in told.err for secret in SECRETS)
     assert not app.ALIVE.exists()
+
+
+def test_a_secret_key_is_replaced_in_three_steps(stage: Stage) -> None:
+    """As the runbook has it: known to all, used by all, alone; what was remembered under the old one still counts."""
+    old, new = "s3cr3t-one-s3cr3t-one-s3cr3t-one", "s3cr3t-two-s3cr3t-two-s3cr3t-two"
+    prospect = stage.enrolled("ada@example.com", emailOptedOut=True)
+    for key in (old, f"{old},{new}", f"{new},{old}", new):
+        stage.environ["OUTBOOK_SECRET_KEY"] = key
+        stage.sync()
+    stage.environ["OUTBOOK_SECRET_KEY"] = old
+    assert "OUTBOOK_SECRET_KEY" in stage.sync(code=4).err
+    stage.environ["OUTBOOK_SECRET_KEY"] = new
+    stage.set_prospect(prospect, emailOptedOut=False)
+    again = stage.enrolled("ada@example.com")
+    stage.later(60)
+    stage.sync(code=None)
+    assert stage.of_prospect(prospect)["emailOptedOut"]
+    assert stage.of_prospect(again)["emailOptedOut"]
