@@ -14,8 +14,7 @@ from typing import TYPE_CHECKING, Any
 import celery
 from celery.signals import after_task_publish, before_task_publish, setup_logging, task_postrun
 from kombu import Queue
-from kombu.transport import redis, virtual
-from redis.exceptions import OutOfMemoryError
+from kombu.transport import redis
 
 from worker import telemetry
 from worker.store.cursors import STREAMS
@@ -72,6 +71,7 @@ app.conf.update(
     task_publish_retry=False,
     broker_connection_retry_on_startup=True,
     broker_connection_max_retries=None,
+    broker_channel_error_retry=True,  # a broker that refuses, its memory or disk being full, is waited for and ends nobody
     broker_transport_options={
         "visibility_timeout": 600,
         "unacked_restore_interval": 5,
@@ -104,15 +104,7 @@ class Slots(redis.QoS):
 
     kombu 5.7 goes on counting it for ever: every such loss takes one of a worker's slots, and without any it asks for nothing,
     thus never hears that its connection is dead. What the broker keeps of it comes again, and finds nothing to do.
-    A broker without room cannot note that a message was taken up; the worker takes it up all the same, instead of ending.
     """
-
-    def append(self, message: object, delivery_tag: str) -> None:
-        """The message is in hand."""
-        try:
-            super().append(message, delivery_tag)
-        except OutOfMemoryError:
-            virtual.QoS.append(self, message, delivery_tag)
 
     def ack(self, delivery_tag: str) -> None:
         """The message is done with, also where this raises."""

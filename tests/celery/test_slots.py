@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator
-from types import SimpleNamespace
 
 import pytest
 import redis
-from kombu.transport.redis import Channel
-from redis.exceptions import OutOfMemoryError
+from kombu.transport.redis import Channel, Transport
+from redis.exceptions import OutOfMemoryError, ResponseError
 
-from worker.app import Slots
+from worker.app import Slots, app
 
 
 class Away:
-    """A channel to a broker that is away, or has no room."""
+    """A channel to a broker that is away."""
 
     do_restore = False
 
@@ -39,14 +38,11 @@ def test_a_message_done_with_while_the_broker_is_away_leaves_its_slot(done: Call
     assert slots.can_consume()
 
 
-def test_a_message_is_taken_up_though_the_broker_has_no_room_to_note_it() -> None:
-    """It counts as in hand, and nothing ends the worker; a broker that is away still does, and the worker connects anew."""
-    message = SimpleNamespace(delivery_info={"exchange": "", "routing_key": "apply"}, _raw={})
-    slots = Slots(Away(OutOfMemoryError()), 1)
-    slots.append(message, "a")
-    assert not slots.can_consume()
-    with pytest.raises(redis.ConnectionError):
-        Slots(Away(redis.ConnectionError()), 1).append(message, "a")
+def test_a_broker_that_refuses_ends_no_worker() -> None:
+    """Full memory and a full disk are errors for which a worker connects anew, as it does for a broker that is away."""
+    told = (OutOfMemoryError("its memory is full"), ResponseError("MISCONF its disk is full"))
+    assert app.conf.broker_channel_error_retry
+    assert [isinstance(error, Transport.channel_errors) for error in told] == [True, True]
 
 
 def test_workers_count_their_slots_so() -> None:

@@ -306,10 +306,14 @@ class Rig:
         return {path.name: path.read_bytes() for path in (*logs, *kept)}
 
     def words(self) -> str:
-        """Return the last words of every process."""
-        return "\n".join(
-            f"--- {one.name}\n{one.log.read_text(errors='replace')[-1200:]}" for one in self.processes.values()
-        )
+        """Return the last words of every process of ours, without tracebacks, and whether it lives."""
+        told = []
+        for one in self.processes.values():
+            lines = [
+                line.partition('"exception"')[0][:300] for line in one.log.read_text(errors="replace").splitlines()
+            ]
+            told += [f"--- {one.name}, exit {one.popen.poll()}", *lines[-5:]]
+        return "\n".join(told)
 
     def wait_for(self, claim: Callable[[], bool], within_s: float) -> float:
         """Return after how many seconds the claim held; Unsettled if it did not in time."""
