@@ -12,6 +12,7 @@ from typing import Any
 import typer
 
 from worker import bootstrap, config
+from worker.cli import cost
 from worker.cli.exits import INVALID, UNFINISHED, noted
 from worker.cli.show import Progress, local, page, say_json, table
 from worker.cli.stopper import Stopper
@@ -20,6 +21,7 @@ from worker.core.records import Kind
 from worker.remote.share import Organisation, Share, ShareInvalid
 from worker.sync import backfill as sync_backfill
 from worker.sync.backfill import Fetched, Loaded, Need
+from worker.sync.cost import Cost
 from worker.sync.poll import Polled
 from worker.sync.run import Interrupted
 
@@ -140,6 +142,9 @@ def _fetch(runtime: bootstrap.Runtime, report: Report, watch: _Watch) -> None:
         least = "at least " if need.whole else ""
         words = f"{len(need.ids)} {need.kind.value} are not known here: {least}{need.calls} calls"
         sys.stderr.write(f"outbook: {words}\n")
+    if report.needs:
+        asked = Cost(sum(need.calls for need in report.needs), 0)
+        cost.say(runtime.store, runtime.settings, "asking for what is not known here", asked)
     with bootstrap.lane(LANE), noted(runtime, report):
         for need in report.needs:
 

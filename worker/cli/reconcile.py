@@ -14,6 +14,7 @@ from rich.console import RenderableType
 from rich.markup import escape
 
 from worker import bootstrap, config
+from worker.cli import cost
 from worker.cli.exits import CHANGES, UNFINISHED, noted
 from worker.cli.show import Progress, count, page, say_json, table
 from worker.cli.stopper import Stopper
@@ -21,6 +22,7 @@ from worker.cli.sync import exit_code
 from worker.store.selection import Selection
 from worker.sync import reconcile as comparison
 from worker.sync import repair, run
+from worker.sync.cost import of_comparing
 
 SHOWN = 20
 
@@ -51,6 +53,7 @@ def reconcile(
     told = _Told()
     with bootstrap.runtime(settings) as runtime, Progress() as progress, Stopper() as stopper:
         on = runtime.applier()
+        cost.say(runtime.store, settings, "comparing both sides in full", of_comparing(runtime.store))
         with bootstrap.lane(comparison.LANE), noted(runtime, told):
             (comparison.go_on if limit or budget else comparison.begin_anew)(on)
             _walk(runtime, progress, stopper, limit=limit, budget=budget)

@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from worker import bootstrap, config
+from worker.cli import cost
 from worker.cli.exits import CHANGES, UNFINISHED
 from worker.cli.selection import selecting
 from worker.cli.show import count, say_json
@@ -23,6 +24,7 @@ from worker.store.database import Store
 from worker.store.links import Names
 from worker.store.selection import Selection
 from worker.sync import resync as again
+from worker.sync.cost import of_looking_again
 
 SHOWN = 20
 LOOK_S = 0.5
@@ -43,7 +45,11 @@ def resync(
     settings = config.load(os.environ, Path.cwd(), credentials=False)
     store = bootstrap.open_store(settings)
     names = Names(seal.check_key(store, config.secret_key(settings)))
-    told = again.resync(store, selection, names=names, now=bootstrap.now(), dry_run=dry_run)
+    told = again.resync(store, selection, names=names, now=bootstrap.now(), dry_run=True)
+    if len(told.queued) > cost.MANY:
+        cost.say(store, settings, f"{len(told.queued)} records looked at again", of_looking_again(len(told.queued)))
+    if not dry_run:
+        told = again.resync(store, selection, names=names, now=bootstrap.now())
     left = wait_for(store, told) if wait and not dry_run else None
     document = told.as_json() | ({"left": _left(left)} if left else {})
     if as_json:

@@ -10,6 +10,7 @@ from pathlib import Path
 import typer
 
 from worker import bootstrap, config
+from worker.cli import cost
 from worker.cli.exits import CHANGES, UNFINISHED
 from worker.cli.selection import selecting
 from worker.cli.show import Progress, say_json, say_report
@@ -17,6 +18,7 @@ from worker.cli.stopper import Stopper
 from worker.store.selection import Selection
 from worker.sync import run
 from worker.sync.case import Permit
+from worker.sync.cost import of_everything
 
 SHOWN = 20
 
@@ -48,6 +50,8 @@ def sync(
     settings = config.load(os.environ, Path.cwd())
     mapping = bootstrap.read_mapping(settings.mapping)
     with bootstrap.runtime(settings, mapping) as runtime, Progress() as progress, Stopper() as stopper:
+        if full:
+            cost.say(runtime.store, settings, "reading everything again", of_everything(runtime.store))
         this = run.Pass(
             on=runtime.applier(_narrowed(runtime.permit(), direction)),
             sleep=stopper.sleep,
