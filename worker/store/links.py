@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
 
 from worker.core.records import Kind, Link, Shadow, System
-from worker.store.database import chunks, upsert
+from worker.store.database import among, chunks, upsert
 from worker.store.tables import DeletionRow, ExclusionRow, HistoryRow, LatchRow, LinkRow
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ def of_crm(db: sa.Connection, kind: Kind, crm_ids: Iterable[int]) -> dict[int, L
 def _load(db: sa.Connection, kind: Kind, column: sa.ColumnElement[Any], ids: Iterable[int]) -> dict[int, Link]:
     found: dict[int, Link] = {}
     for part in chunks(sorted(set(ids))):
-        for row in db.execute(sa.select(LINK).where(LINK.c.kind == kind, column.in_(part))):
+        for row in db.execute(sa.select(LINK).where(LINK.c.kind == kind, among(db, column, part))):
             shadow = Shadow(msgspec.json.decode(row.outreach_then), msgspec.json.decode(row.crm_then))
             found[row.outreach_id] = Link(row.outreach_id, row.crm_id, shadow, row.written_version, row.gone)
     return found
@@ -56,7 +56,10 @@ def save(db: sa.Connection, kind: Kind, links: Sequence[Link], now: datetime) ->
         mine = [link.outreach_id for link in links]
         db.execute(
             sa.delete(LINK).where(
-                LINK.c.kind == kind, LINK.c.crm_id.in_(part), LINK.c.gone, LINK.c.outreach_id.not_in(mine)
+                LINK.c.kind == kind,
+                among(db, LINK.c.crm_id, part),
+                LINK.c.gone,
+                sa.not_(among(db, LINK.c.outreach_id, mine)),
             )
         )
     rows = [
@@ -162,7 +165,7 @@ def latch(db: sa.Connection, names: Iterable[tuple[Name, str]], now: datetime) -
 def exclude(db: sa.Connection, kind: Kind, reasons: Mapping[int, str], included: Iterable[int]) -> None:
     """Remember which records the mapping leaves out and why, and forget those it no longer does."""
     for part in chunks(sorted(set(included))):
-        db.execute(sa.delete(EXCLUSION).where(EXCLUSION.c.kind == kind, EXCLUSION.c.record_id.in_(part)))
+        db.execute(sa.delete(EXCLUSION).where(EXCLUSION.c.kind == kind, among(db, EXCLUSION.c.record_id, part)))
     rows = [{"kind": kind.value, "record_id": record, "reason": reason} for record, reason in reasons.items()]
     upsert(db, EXCLUSION, rows, key=("kind", "record_id"), update=("reason",))
 
@@ -268,7 +271,7 @@ def busy(db: sa.Connection, kind: Kind, outreach_ids: Iterable[int], since: date
     found: set[int] = set()
     for part in chunks(sorted(set(outreach_ids))):
         query = sa.select(HISTORY.c.outreach_id).where(
-            HISTORY.c.kind == kind, HISTORY.c.outreach_id.in_(part), HISTORY.c.at >= since
+            HISTORY.c.kind == kind, among(db, HISTORY.c.outreach_id, part), HISTORY.c.at >= since
         )
         query = query.group_by(HISTORY.c.outreach_id).having(sa.func.count() > more_than)
         found.update(db.execute(query).scalars())
@@ -280,7 +283,9 @@ def last_written(db: sa.Connection, kind: Kind, outreach_ids: Iterable[int]) -> 
     found: dict[int, datetime] = {}
     for part in chunks(sorted(set(outreach_ids))):
         query = sa.select(HISTORY.c.outreach_id, sa.func.max(HISTORY.c.at).label("at"))
-        query = query.where(HISTORY.c.kind == kind, HISTORY.c.outreach_id.in_(part)).group_by(HISTORY.c.outreach_id)
+        query = query.where(HISTORY.c.kind == kind, among(db, HISTORY.c.outreach_id, part)).group_by(
+            HISTORY.c.outreach_id
+        )
         found.update((row.outreach_id, row.at) for row in db.execute(query))
     return found
 
@@ -289,7 +294,9 @@ def past(db: sa.Connection, kind: Kind, outreach_ids: Iterable[int], since: date
     """Return the writes of some records since then, oldest first."""
     found: list[Past] = []
     for part in chunks(sorted(set(outreach_ids))):
-        query = sa.select(HISTORY).where(HISTORY.c.kind == kind, HISTORY.c.outreach_id.in_(part), HISTORY.c.at >= since)
+        query = sa.select(HISTORY).where(
+            HISTORY.c.kind == kind, among(db, HISTORY.c.outreach_id, part), HISTORY.c.at >= since
+        )
         for row in db.execute(query.order_by(HISTORY.c.id)):
             before, after = msgspec.json.decode(row.before), msgspec.json.decode(row.after)
             found.append(Past(row.at, row.outreach_id, System(row.system), row.action, before, after))

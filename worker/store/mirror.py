@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
 
 from worker.core.records import Kind, Ref, Snapshot
-from worker.store.database import chunks, upsert
+from worker.store.database import among, chunks, upsert
 from worker.store.tables import AddressRow, MirrorRow, ReferenceRow
 
 if TYPE_CHECKING:
@@ -39,6 +39,8 @@ shows is believed, whatever its date: its clock may have been set back."""
 
 _json = msgspec.json.Encoder()
 _moments = msgspec.json.Decoder(dict[str, datetime])
+_KINDS = {kind.value: kind for kind in Kind}
+"""Quicker than to ask the enumeration, of which there are many to be told."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +89,9 @@ def note(
     for part in chunks(list(latest)):
         columns = (MIRROR.c[name] for name in "id fingerprint version updated_at seen_at ours deleted".split())
         query = sa.select(*columns)
-        known.update((row.id, row) for row in db.execute(query.where(MIRROR.c.kind == kind, MIRROR.c.id.in_(part))))
+        known.update(
+            (row.id, row) for row in db.execute(query.where(MIRROR.c.kind == kind, among(db, MIRROR.c.id, part)))
+        )
     moved: list[Seen] = []
     touched: list[Seen] = []
     echoes = 0
@@ -166,7 +170,7 @@ def _replace(
     db: sa.Connection, table: sa.Table, kind: Kind, values: Mapping[int, Collection[Any]], column: str
 ) -> None:
     for part in chunks(list(values)):
-        db.execute(sa.delete(table).where(table.c.kind == kind, table.c.record_id.in_(part)))
+        db.execute(sa.delete(table).where(table.c.kind == kind, among(db, table.c.record_id, part)))
     rows = [
         {"kind": kind.value, "record_id": record_id, column: value}
         for record_id, told in values.items()
@@ -180,7 +184,7 @@ def load(db: sa.Connection, kind: Kind, ids: Iterable[int]) -> dict[int, Snapsho
     """Return the snapshots of those records that the mirror holds, tombstones included."""
     found: dict[int, Snapshot] = {}
     for part in chunks(sorted(set(ids))):
-        rows = db.execute(sa.select(MIRROR).where(MIRROR.c.kind == kind, MIRROR.c.id.in_(part)))
+        rows = db.execute(sa.select(MIRROR).where(MIRROR.c.kind == kind, among(db, MIRROR.c.id, part)))
         found.update((row.id, _snapshot(row)) for row in rows)
     return found
 
@@ -221,7 +225,7 @@ def related(
     column = MIRROR.c[_RELATED[relation]]
     found: dict[int, list[Snapshot]] = {}
     for part in chunks(sorted(set(ids))):
-        query = sa.select(MIRROR).where(MIRROR.c.kind == kind, column.in_(part))
+        query = sa.select(MIRROR).where(MIRROR.c.kind == kind, among(db, column, part))
         if not deleted:
             query = query.where(MIRROR.c.deleted == sa.false())
         for row in db.execute(query.order_by(MIRROR.c.id)):
@@ -231,7 +235,7 @@ def related(
 
 def _snapshot(row: Any) -> Snapshot:  # noqa: ANN401 - a row of the driver
     return Snapshot(
-        ref=Ref(Kind(row.kind), row.id),
+        ref=Ref(_KINDS[row.kind], row.id),
         fields=msgspec.json.decode(row.fields),
         updated_at=row.updated_at,
         version=row.version,
@@ -261,7 +265,9 @@ def referring(db: sa.Connection, kind: Kind, outreach_ids: Iterable[int]) -> dic
         query = sa.select(REFERENCE.c.outreach_id, REFERENCE.c.record_id).join(
             MIRROR, sa.and_(MIRROR.c.kind == REFERENCE.c.kind, MIRROR.c.id == REFERENCE.c.record_id)
         )
-        query = query.where(REFERENCE.c.kind == kind, REFERENCE.c.outreach_id.in_(part), MIRROR.c.deleted == sa.false())
+        query = query.where(
+            REFERENCE.c.kind == kind, among(db, REFERENCE.c.outreach_id, part), MIRROR.c.deleted == sa.false()
+        )
         for row in db.execute(query):
             found.setdefault(row.outreach_id, set()).add(row.record_id)
     return found
@@ -271,7 +277,7 @@ def references(db: sa.Connection, kind: Kind, record_ids: Iterable[int]) -> dict
     """Return the Outreach id that each of the CRM records carries."""
     found: dict[int, int] = {}
     for part in chunks(sorted(set(record_ids))):
-        query = sa.select(REFERENCE).where(REFERENCE.c.kind == kind, REFERENCE.c.record_id.in_(part))
+        query = sa.select(REFERENCE).where(REFERENCE.c.kind == kind, among(db, REFERENCE.c.record_id, part))
         found.update((row.record_id, row.outreach_id) for row in db.execute(query))
     return found
 

@@ -200,6 +200,8 @@ def _post(db: sa.Connection, on: Applier, found: dict[tuple[int, str], str], sto
 
 def _leave_out(case: Case, mapping: Mapping, stopped: frozenset[str]) -> None:
     """Take fields out of a plan, as if the CRM lacked them; nothing of them is agreed upon."""
+    if not stopped:
+        return
     left = [line for line in _touched(case, mapping) if line.crm in stopped]
     if not left:
         return
