@@ -23,6 +23,18 @@ def test_what_a_channel_saw_first_adds_up_by_stream_and_day(store: Store) -> Non
         assert sights.told(db, NOON - timedelta(days=1)) == {("prospects", "webhook"): 12, ("prospects", "sweep"): 1}
 
 
+def test_what_only_the_second_net_caught_is_one_number(store: Store) -> None:
+    """The sweep's and the comparison's, of all streams; what a webhook, a poll or an event showed first is no miss."""
+    with store.write() as db:
+        for number, channel in enumerate(Channel):
+            sights.count(db, Kind.PROSPECT, channel, 10**number, NOON)
+        sights.count(db, Kind.PERSON, Channel.RECONCILE, 20_000, NOON)
+        sights.count(db, Kind.TASK, Channel.SWEEP, 3_000, NOON)
+    with store.read() as db:
+        assert sights.missed(sights.told(db, NOON)) == 34_000
+        assert sights.missed(sights.told(db, NOON + timedelta(days=1))) == 0
+
+
 def test_counts_of_long_ago_go(store: Store) -> None:
     """After four hundred days a count is dropped, and no other."""
     with store.write() as db:

@@ -12,6 +12,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from worker.store.tables import SightRow
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from datetime import datetime
 
     from worker.core.records import Kind
@@ -28,6 +29,11 @@ class Channel(StrEnum):
     EVENTS = "events"
     SWEEP = "sweep"
     RECONCILE = "reconcile"
+
+
+SECOND_NET = (Channel.SWEEP, Channel.RECONCILE)
+"""What these show first, all others have missed: counted only of records that every poll had come by (status: caught only by
+the sweep). It should read 0."""
 
 
 def count(db: sa.Connection, stream: Kind, channel: Channel, records: int, now: datetime) -> None:
@@ -51,6 +57,11 @@ def told(db: sa.Connection, since: datetime) -> dict[tuple[str, str], int]:
     query = sa.select(SIGHT.c.stream, SIGHT.c.channel, total).where(SIGHT.c.day >= day(since))
     rows = db.execute(query.group_by(SIGHT.c.stream, SIGHT.c.channel))
     return {(row.stream, row.channel): int(row.total) for row in rows}
+
+
+def missed(seen: Mapping[tuple[str, str], int]) -> int:
+    """Return how many of the changes that were ``told`` only the second net has caught, the sweep or the comparison."""
+    return sum(records for (_, channel), records in seen.items() if channel in SECOND_NET)
 
 
 def clean(db: sa.Connection, now: datetime) -> None:
