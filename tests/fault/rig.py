@@ -337,7 +337,8 @@ def running(
     disk = Disk.mounted(data, disk_mb) if disk_mb else None
     (directory / "logs").mkdir()
     with httpx.Client(timeout=60) as http:
-        made = Rig(directory, f"sqlite:///{data / 'outbook.db'}", http, embedded.Broker(data), disk=disk)
+        broker = embedded.Broker(directory / "broker" if disk else data)
+        made = Rig(directory, f"sqlite:///{data / 'outbook.db'}", http, broker, disk=disk)
         try:
             if store == "postgres":
                 made.postgres = Postgres.made()
