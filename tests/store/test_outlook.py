@@ -200,6 +200,14 @@ def test_the_oldest_slice_is_as_old_as_its_turn_in_the_last_round(store: databas
     assert (sweep.part, sweep.oldest_at) == (None, None)
 
 
+def test_a_sweep_under_way_is_told_without_how_far_it_is(store: database.Store) -> None:
+    """The sweep counts the slices it has taken, not those there will be; it has no bearing on the oldest slice."""
+    told = '{"slices": 3, "read": 3000, "count": 9000, "top": 9000}'
+    _insert(store, tables.RoundRow, name="sweep:prospects", place_id=3000, fence=1, began_at=later(-60), told=told)
+    (sweep,) = _drawn(store).nets.rounds
+    assert (sweep.began_at, sweep.part, sweep.oldest_at) == (later(-60), None, None)
+
+
 def test_the_budget_and_when_it_runs_out(store: database.Store) -> None:
     """10 calls an hour for two days are 87,600 a year: with 50,000 a year, 480 used, it ends after some 206 days."""
     for hour in range(48):

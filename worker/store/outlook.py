@@ -139,7 +139,8 @@ def rounds(db: sa.Connection) -> list[Round]:
 def _round(row: sa.Row[Any]) -> Round:
     """Return a round. Its slices are spread evenly, so the one next in turn is as old as it was far into the last round."""
     now, last = msgspec.json.decode(row.told), _numbers(row.last)
-    part = min(1.0, now["done"] / now["slices"]) if row.began_at and now.get("slices") else None
+    # Only the comparison counts its slices beforehand; the sweep's are those it has taken.
+    part = min(1.0, now["done"] / now["slices"]) if row.began_at and "done" in now and now["slices"] else None
     began, oldest = transforms.parse_time(last.get("began_at")), None
     if "coverage" in last and began and row.ended_at:
         oldest = began + (row.ended_at - began) * (part or 0.0)
