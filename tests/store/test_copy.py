@@ -159,6 +159,21 @@ def test_a_store_at_work_is_refused(pair: tuple[database.Store, database.Store])
     assert moved(source, target)["mirror"] == MUCH
 
 
+def test_a_store_of_the_next_release_is_not_copied(pair: tuple[database.Store, database.Store]) -> None:
+    """It may be worked with, but what this program does not know of would stay behind; nor is such a one a target."""
+    source, target = pair
+    following = f"{int(upgrade.head()) + 1:04d}"
+    for ahead, words in ((source, "not of this version"), (target, "of another version")):
+        upgrade.upgrade(ahead)
+        with ahead.write() as db:
+            db.execute(sa.text("UPDATE alembic_version SET version_num = :v"), {"v": following})
+        with pytest.raises(copy.Refused, match=words):
+            moved(source, target)
+        with source.write() as db:
+            db.execute(sa.text("UPDATE alembic_version SET version_num = :v"), {"v": upgrade.head()})
+    assert copy.closed(source) is None
+
+
 def test_a_target_in_use_is_refused(pair: tuple[database.Store, database.Store]) -> None:
     """A database that holds anything is left as it is, and so is the source itself."""
     source, target = pair

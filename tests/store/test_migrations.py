@@ -115,6 +115,18 @@ def test_standing_tells_empty_behind_ready_and_ahead(store: database.Store, monk
     assert upgrade.standing(store) is upgrade.Standing.AHEAD
 
 
+def test_programs_of_one_release_before_go_on(store: database.Store) -> None:
+    """While a release is rolled out, and after a roll-back, the one before works on its store; two releases before do not."""
+    upgrade.upgrade(store)
+    following = int(upgrade.head()) + 1
+    set_version(store, f"{following:04d}")
+    assert upgrade.standing(store) is upgrade.Standing.READY
+    assert upgrade.upgrade(store) == f"{following:04d}"
+    assert upgrade.current(store) == f"{following:04d}"
+    set_version(store, f"{following + 1:04d}")
+    assert upgrade.standing(store) is upgrade.Standing.AHEAD
+
+
 def test_store_of_a_newer_program_is_left_alone(store: database.Store) -> None:
     """An upgrade of a store that is ahead fails with a sentence for people and changes nothing."""
     upgrade.upgrade(store)

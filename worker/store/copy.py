@@ -70,8 +70,8 @@ def copy(source: Store, target: Store, *, now: datetime, on_rows: Callable[[str,
     """
     if place(source) == place(target):
         raise Refused("--to names the very database that is to be moved")
-    if upgrade.standing(source) is not Standing.READY:
-        raise Refused("the store is not of this version: run `outbook db upgrade` first")
+    if not _is_of_this_version(source):  # one of the next has columns that this program would leave behind
+        raise Refused("the store is not of this version: run `outbook db upgrade` of the newest first")
     with source.write() as db:
         _lock(db)
         moved = meta.get(db, MOVED)
@@ -89,6 +89,10 @@ def copy(source: Store, target: Store, *, now: datetime, on_rows: Callable[[str,
     with target.write() as db:
         meta.forget(db, COPYING)
     return told
+
+
+def _is_of_this_version(store: Store) -> bool:
+    return upgrade.current(store) == upgrade.head()
 
 
 def _at(now: datetime) -> str:
@@ -117,7 +121,7 @@ def _must_be_stopped(db: sa.Connection, now: datetime) -> None:
 
 
 def _unfinished(target: Store) -> bool:
-    if upgrade.standing(target) is not Standing.READY:
+    if not _is_of_this_version(target):
         return False
     with target.read() as db:
         return meta.get(db, COPYING) is not None
@@ -125,8 +129,7 @@ def _unfinished(target: Store) -> bool:
 
 def _prepare(target: Store, mark: str) -> None:
     """Leave the target at this version, empty but for its mark. Raise Refused if it holds anything but an unfinished copy."""
-    standing = upgrade.standing(target)
-    if standing not in {Standing.EMPTY, Standing.READY}:
+    if upgrade.standing(target) is not Standing.EMPTY and not _is_of_this_version(target):
         raise Refused(
             "--to: that database is of another version of Outbook: run `outbook db upgrade` there, or take an empty one"
         )

@@ -52,18 +52,23 @@ def current(store: database.Store) -> str | None:
 
 
 def standing(store: database.Store) -> Standing:
-    """Return whether the store can be used as it is."""
+    """Return whether the store can be used as it is, such as by programs of the release before while a new one is rolled out.
+
+    A release takes nothing away that the one before it uses, so a store that is one version ahead serves as well.
+    """
     version = current(store)
     if version is None:
         return Standing.EMPTY
     if version == head():
         return Standing.READY
     known = {script.revision for script in _scripts().walk_revisions()}
+    if version == f"{len(known) + 1:04d}":
+        return Standing.READY
     return Standing.BEHIND if version in known else Standing.AHEAD
 
 
 def upgrade(target: database.Store | str) -> str:
-    """Bring the store, or the one behind the URL, to ``head()`` in one transaction and return that version.
+    """Bring the store, or the one behind the URL, to ``head()`` in one transaction and return the version it is at.
 
     Any number of processes may do so at once: one works, the others wait and find nothing left to do. Raises StoreAhead
     for the store of a newer program, which is left as it is.
@@ -80,7 +85,7 @@ def upgrade(target: database.Store | str) -> str:
         case Standing.EMPTY | Standing.BEHIND:
             _migrate(target, lambda config: command.upgrade(config, "head"))
         case Standing.READY:
-            pass
+            return current(target) or head()
     return head()
 
 
