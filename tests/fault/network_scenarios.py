@@ -8,7 +8,7 @@ from typing import Any
 from tests.fault.rig import VENDORS, Unsettled, listens
 from tests.fault.scene import Scenario, Scene
 
-DRIP_S, APART_S = 70.0, 30.0
+DRIP_S, APART_S, OFF_S = 70.0, 30.0, 600
 
 
 def throttled(scene: Scene) -> None:
@@ -108,6 +108,14 @@ def partitioned(scene: Scene) -> None:
     time.sleep(1)
 
 
+def clocks_off(scene: Scene) -> None:
+    """The vendors' clocks go ten minutes ahead of ours, one falls behind, and both jump back."""
+    shifts = ({"outreach": OFF_S, "workbooks": OFF_S}, {"workbooks": -2 * OFF_S}, {"outreach": -2 * OFF_S})
+    for vendor, seconds in shifts[scene.wave % len(shifts)].items():
+        scene.rig.control(vendor, "clock", {"shift": seconds})
+    time.sleep(3)
+
+
 SCENARIOS = [
     Scenario("F24", "429 with and without Retry-After", throttled, short_of="no dates, negative values or hours"),
     Scenario("F25", "half of all calls fail with 5xx", storm, short_of="no outage of 30 min"),
@@ -124,6 +132,13 @@ SCENARIOS = [
     Scenario("F27", "answers cut short, HTML with 200", nonsense, short_of="no bad gzip, lengths, NaN or huge bodies"),
     Scenario("F28", "a tenth of the writes' answers lost", replies_lost),
     Scenario("F28k", "an answer lost, then the worker killed", first_reply_lost, short_of="not in the facts by itself"),
+    Scenario(
+        "F37",
+        "both vendors' clocks 10 min ahead, then back and behind",
+        clocks_off,
+        alone=True,
+        short_of="our own clock two hours off",
+    ),
     Scenario(
         "F48",
         "a fifth of the webhooks lost, workers killed every 10 s",
