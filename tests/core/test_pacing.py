@@ -65,3 +65,54 @@ def test_a_tick_that_comes_a_little_early_is_taken() -> None:
     ]
     assert slow == [271]
     assert pacing.is_due(replace(TOLD, polled_at=None), NOW)
+
+
+@pytest.mark.parametrize(
+    "rate, slack, seconds",
+    [
+        (0.99, 1.0, 61),
+        (0.5, 1.0, 120),
+        (0.2, 1.0, 300),
+        (0.2, 2.0, 600),
+        (0.1, 1.0, 600),
+        (0.2, 12.0, 3600),
+        (0.01, 1, 3600),
+    ],
+)
+def test_where_calls_are_short_the_lively_are_read_most(rate: float, slack: float, seconds: int) -> None:
+    """A minute is stretched by the rate, and by what the polls of this stream found; an hour is the longest."""
+    facts = replace(BUSY, rate=rate, slack=slack)
+    assert pacing.interval(facts, NOW).total_seconds() == pytest.approx(seconds, abs=1)
+    assert pacing.interval(replace(facts, moved_at=ago(days=3)), NOW) == pacing.interval(facts, NOW)
+    asked = replace(facts, shortest=timedelta(hours=2))
+    assert pacing.interval(asked, NOW) == timedelta(hours=2)
+
+
+def test_polls_that_find_nothing_ease_a_stream() -> None:
+    """Seven empty polls and it is asked a twelfth as often; single records tighten it a little, three at once all the way."""
+    slack, told = 1.0, []
+    for moved in (0, 0, 0, 0, 0, 0, 0, 1, 1, 3, 1):
+        slack = pacing.slack(slack, moved)
+        told.append(round(slack, 2))
+    assert told == [1.5, 2.25, 3.38, 5.06, 7.59, 11.39, 12.0, 10.0, 8.33, 1.0, 1.0]
+
+
+def test_webhooks_gather_only_where_calls_are_short() -> None:
+    """They wait as long as a lively stream, five minutes at most, and count as looked at meanwhile."""
+    waits = [pacing.gathering(rate).total_seconds() for rate in (1.0, 0.5, 0.25, 0.01)]
+    assert waits == [0.0, 120.0, 240.0, 300.0]
+    waiting = replace(TOLD, waiting_since=ago(seconds=200))
+    assert [pacing.told_by_webhooks(replace(waiting, rate=rate), NOW) for rate in (1.0, 0.5, 0.25)] == [
+        False,
+        False,
+        True,
+    ]
+
+
+def test_feeds_wait_longest() -> None:
+    """At each tick as long as calls last; else three times as long as a stream, an hour at most."""
+    feed = Facts(shortest=timedelta(minutes=5), polled_at=ago(minutes=14), moved_at=None)
+    assert [pacing.feed_is_due(replace(feed, rate=rate), NOW) for rate in (1.0, 0.25, 0.2)] == [True, True, True]
+    assert [pacing.feed_is_due(replace(feed, rate=rate), NOW) for rate in (0.15, 0.01)] == [False, False]
+    assert pacing.feed_is_due(replace(feed, rate=0.01, polled_at=ago(minutes=58)), NOW)
+    assert pacing.feed_is_due(replace(feed, rate=0.01, polled_at=None), NOW)

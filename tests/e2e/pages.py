@@ -59,7 +59,12 @@ STATUS = shape(
         held=many(shape(kind=TEXT, entries=NUMBER, records=NUMBER)),
         failed=many(shape(cause=TEXT, records=NUMBER, newest=maybe(MOMENT))),
     ),
-    budget=shape(ok=FLAG, outreach=SPENT, workbooks=SPENT),
+    budget=shape(
+        ok=FLAG,
+        outreach=SPENT,
+        workbooks=SPENT,
+        slowed=many(shape(lane=TEXT, rate=SECONDS, words=TEXT)),
+    ),
     mapping=shape(
         version=maybe(TEXT),
         applied_at=maybe(MOMENT),
