@@ -24,7 +24,7 @@ from worker import bootstrap, config
 from worker.app import EVENTS_S, app
 from worker.core import errors, lanes
 from worker.core.records import Kind
-from worker.store import backlog, mappings, outbox, vitals, webhooks, wording
+from worker.store import backlog, exchanges, mappings, outbox, vitals, webhooks, wording
 from worker.store.outbox import Lane
 from worker.sync import (
     alerts,
@@ -165,6 +165,7 @@ def watch_webhooks() -> None:
     if done is not None:
         log.info("webhooks_watched", created=done.created, renewed=done.renewed, refused=done.refused)
     webhooks.clean_all(on.store, bootstrap.now())
+    exchanges.prune(on.store, bootstrap.now())
 
 
 @app.task(name="outbook.apply", base=OutbookTask)

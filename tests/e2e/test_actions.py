@@ -155,3 +155,29 @@ def test_the_default_mapping_asks_for_nothing_of_this(stage: Stage) -> None:
     assert (told.report["calls"], told.report["queued"], told.outreach, told.crm) == (calls, 0, {}, {})
     assert "outreach_action" not in json.dumps(stage.crm.journal.entries())
     assert states(stage, prospect) == ["active"]
+
+
+def test_what_was_asked_is_kept(able: Stage, pair: tuple[int, int]) -> None:
+    """Of an action, and of a task finished in the CRM: method, path and what was answered; refusals in Outreach's words."""
+    prospect, person = pair
+    able.set_person(person, **{ACTION: "Pause"})
+    able.sync()
+    query = "SELECT request, reply FROM exchange WHERE system = 'outreach' AND kind = '{}' AND record_id = {}"
+    [(asked, answer)] = able.rows(query.format("prospects", prospect))
+    assert json.loads(asked)["POST"].endswith("/actions/pause")
+    assert json.loads(answer) == {"status": 200, "ok": True}
+    able.set_person(person, **{ACTION: "Add to sequence", SEQUENCE: "Cold outreach"})
+    able.sync()
+    [(asked, answer)] = able.rows(query.format("prospects", prospect))
+    assert json.loads(asked)["relationships"] == {"prospect": prospect, "sequence": COLD, "mailbox": None}
+    assert json.loads(answer)["ok"] is False
+    assert json.loads(answer)["refused"]
+    (state,) = [int(number) for number in able.outreach.world.dump()["sequenceState"]]
+    task = able.task(state)
+    able.hand(
+        "create", type="task", fields={"name": "Call", "activity_status": "Complete", "cf_task_outreach_id": str(task)}
+    )
+    able.sync()
+    [(asked, answer)] = able.rows(query.format("tasks", task))
+    assert json.loads(asked) == {"POST": f"/api/v2/tasks/{task}/actions/markComplete"}
+    assert json.loads(answer) == {"status": 200, "ok": True}

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -76,8 +77,8 @@ def test_the_last_request_is_kept_and_names_nobody(stage: Stage) -> None:
         for system, q, a in stage.rows("SELECT system,request,reply FROM exchange")
     }
     assert told["outreach"][0] == {"PATCH": f"/api/v2/prospects/{prospect}", "attributes": {"title": "•••(10)"}}
-    assert told["outreach"][1] == {"ok": True, "attributes": {"title": "•••(10)"}}
-    assert told["crm"][0]["PUT"] == "/crm/people.api"
+    assert told["outreach"][1] == {"status": 200, "ok": True, "attributes": {"title": "•••(10)"}}
+    assert (told["crm"][0]["POST"], told["crm"][0]["_method"]) == ("/crm/people.api", "PUT")
     assert told["crm"][0]["object"]["main_location[email]"] == "•••(21)"
     assert told["crm"][0]["object"]["cf_person_sequence_state"] == "Active – Running"
     assert told["crm"][1]["ok"] is True
@@ -96,6 +97,49 @@ def test_a_refusal_is_kept_in_the_vendors_words(stage: Stage) -> None:
     assert json.loads(reply)["ok"] is True
     assert "is invalid" in json.loads(reply)["refused"]
     assert "no address" not in request + reply
+
+
+def _told(stage: Stage, kind: str, side: str) -> list[tuple[int, Any, Any]]:
+    """What was last asked about records of a kind, and the answer."""
+    query = f"SELECT record_id, request, reply FROM exchange WHERE kind = '{kind}' AND system = '{side}'"
+    return [(number, json.loads(asked), json.loads(told)) for number, asked, told in stage.rows(query)]
+
+
+def test_a_batch_that_fails_as_a_whole_leaves_its_requests(stage: Stage) -> None:
+    """The CRM answers 429 to every write: each person and task has what was asked, and that answer; nothing personal."""
+    state = stage.state(ada := stage.prospect("ada@example.com", first="Adalind"))
+    bo = stage.enrolled("bo@example.com", first="Bo")
+    stage.sync()
+    for prospect in (ada, bo):
+        stage.set_prospect(prospect, title="Chief Engineer")
+    task = stage.task(state, state="skipped")
+    stage.break_crm("status", times=None, path="api", args={"code": 429})
+    stage.sync("--wait", "0", code=3)
+    told = _told(stage, "prospects", "crm")
+    assert [number for number, _, _ in told] == [ada, bo]
+    for _, asked, answer in told:
+        assert asked["object"]["person_job_title"] == "•••(14)"
+        assert (answer["ok"], answer.get("status")) == (False, 429), answer
+    [(number, asked, answer)] = _told(stage, "tasks", "crm")
+    assert (number, asked["object"]["activity_status"], answer["status"]) == (task, "Cancelled", 429)
+
+
+def test_a_new_prospect_leaves_its_request(stage: Stage) -> None:
+    """Made: under the prospect; not made: under the person, with the vendor's answer, and `explain --person` tells it."""
+    stage.person(first="Gus", email="gus@example.com", cf_person_sync_to_outreach=True)
+    stage.sync()
+    [(number, asked, answer)] = _told(stage, "prospects", "outreach")
+    assert (asked["POST"], asked["attributes"]["emails"]) == ("/api/v2/prospects", ["•••(15)"])
+    assert answer == {"status": 201, "ok": True, "id": number}
+    stage.break_outreach("status", op="write", times=None, args={"code": 503})
+    stage.person(first="Ida", email="ida@example.com", cf_person_sync_to_outreach=True)
+    stage.sync("--wait", "0", code=3)
+    late = _told(stage, "people", "outreach")
+    assert late[-1][2]["ok"] is False
+    assert late[-1][2]["status"] == 503
+    shown = stage.outbook("explain", "--person", str(late[-1][0]), "--json").report
+    assert "503" in shown["strangers"][0]["exchanges"][0]["reply"]
+    assert len(late) == 1
 
 
 def test_a_cancelled_task_keeps_its_request_without_the_note(stage: Stage) -> None:

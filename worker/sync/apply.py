@@ -22,6 +22,7 @@ from worker.sync import (
     claims,
     deliver,
     doubts,
+    exchanges,
     fields,
     gather,
     identify,
@@ -225,7 +226,11 @@ def _desk(on: Applier, lacking: frozenset[str]) -> Desk:
 def _write_crm(on: Applier, cases: Sequence[Case], batch: Batch, desk: Desk) -> None:
     jobs = [(case, job) for case in cases if case.plan.writes_crm and (job := _job(case, on.mapping)) is not None]
     strays = _opt_outs_of_candidates(on, cases, batch)
-    told = doubts.carry_out(on, jobs, desk)
+    try:
+        told = doubts.carry_out(on, jobs, desk)
+    except errors.OutbookError as error:
+        exchanges.keep_failed(on, [case for case, _ in jobs], error)
+        raise
     for case in cases:
         case.receipt = told.get(case.view.prospect_id)
     for start in range(0, len(strays), outbox.BATCH):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, NamedTuple
 
-from worker.core import intents, tasks
+from worker.core import errors, intents, tasks
 from worker.core.mapping import OnCrmDelete, SkipSignal
 from worker.core.records import Kind, Link, Ref, Shadow, Snapshot, System
 from worker.core.states import Label
@@ -29,7 +29,7 @@ from worker.sync import (
     streams,
 )
 from worker.sync.deliver import Desk, Job
-from worker.sync.exchanges import of_task
+from worker.sync.exchanges import keep_failed_tasks, of_back, of_task
 from worker.sync.tally import Tally
 
 if TYPE_CHECKING:
@@ -331,14 +331,13 @@ def _write(on: Applier, cases: Sequence[_Case]) -> None:
     jobs = [(case, _job(case)) for case in cases if case.receipt is None]
     if not jobs:
         return
-    desk = Desk(
-        crm=on.remotes.crm,
-        kind=Kind.CRM_TASK,
-        reference=on.mapping.task.reference,
-        columns=streams.columns(Kind.CRM_TASK, on.mapping),
-        lacks=apply.Lacks(on),
-    )
-    told = doubts.carry_out(on, jobs, desk)
+    columns = streams.columns(Kind.CRM_TASK, on.mapping)
+    desk = Desk(on.remotes.crm, Kind.CRM_TASK, on.mapping.task.reference, columns, apply.Lacks(on))
+    try:
+        told = doubts.carry_out(on, jobs, desk)
+    except errors.OutbookError as error:
+        keep_failed_tasks(on, [(job.key, job.write) for _, job in jobs], error)
+        raise
     for case in cases:
         case.receipt = told.get(case.change.ref.id, case.receipt)
 
@@ -369,7 +368,8 @@ def _receive(db: sa.Connection, on: Applier, cases: Sequence[_Case], tally: Tall
     links.save(db, Kind.TASK, saved, now)
     links.remember(db, written, now=now, mapping_version=on.mapping.version)
     asked = [(c, c.receipt, Write(c.crm_id, c.version, c.fields)) for c in cases if c.receipt and c.action != "link"]
-    exchanges.keep(db, [of_task(c.change.ref.id, write, made, on.mapping) for c, made, write in asked], now)
+    backs = [one for c in cases if c.back and (one := of_back(c.back))]
+    exchanges.keep(db, [*(of_task(c.change.ref.id, w, made, on.mapping) for c, made, w in asked), *backs], now)
     doubts.dispel(db, cases, now)
     for case in cases:
         _close(db, on, case, tally)

@@ -12,12 +12,13 @@ from worker.core import consent, errors, plan, transforms
 from worker.core.mapping import PERSON_ADDRESSES, Computed, Direction
 from worker.core.records import Kind, Link, System
 from worker.remote.workbooks import Write
-from worker.store import backlog, brakes, cursors, liftings, links, mirror, outbox
+from worker.store import backlog, brakes, cursors, exchanges, liftings, links, mirror, outbox
 from worker.store.links import Written
 from worker.store.outbox import Lane, Standing
 from worker.sync import claims, deliver, fields, identify, notice, paused, receipts, streams
 from worker.sync.brakes import NEW_PROSPECTS
 from worker.sync.deliver import Desk, Job
+from worker.sync.exchanges import of_new
 from worker.sync.tally import Tally
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
     from worker.core.mapping import Mapping
     from worker.core.records import Snapshot, Value
+    from worker.store.exchanges import Exchange
     from worker.store.outbox import Change
     from worker.sync.case import Applier
     from worker.sync.deliver import Receipt
@@ -274,6 +276,8 @@ def _unticked(crm_id: int, receipt: Receipt) -> Written:
 
 def _receive(db: sa.Connection, on: Applier, cases: Sequence[_Case], tally: Tally) -> None:
     now = on.now()
+    asked = [one for case in cases if (one := _exchange(case, on.mapping))]
+    exchanges.keep(db, asked, now)
     for case in cases:
         if case.created is not None and case.person is not None:
             _join(db, on, case, case.created, case.person)
@@ -294,6 +298,15 @@ def _receive(db: sa.Connection, on: Applier, cases: Sequence[_Case], tally: Tall
             outbox.release(db, [case.change], standing=Standing.KEPT)
         else:
             outbox.settle(db, [case.change])
+
+
+def _exchange(case: _Case, mapping: Mapping) -> Exchange | None:
+    """Return the request that was to create a prospect, and what was answered; None if nothing was asked."""
+    if not case.sent:
+        return None
+    made = case.created.ref.id if case.created else None
+    trouble = case.trouble if case.created is None else None
+    return of_new(case.change.ref.id, case.sent, mapping, made=made, words=case.words, trouble=trouble)
 
 
 def _join(db: sa.Connection, on: Applier, case: _Case, prospect: Snapshot, person: Snapshot) -> None:

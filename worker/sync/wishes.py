@@ -13,11 +13,12 @@ from worker.core import errors, transforms, wishes
 from worker.core.mapping import OWNER, Verb
 from worker.core.records import Kind, Ref, Snapshot, System
 from worker.core.wishes import Declined, Order, Wish
-from worker.store import links, mirror, outbox
+from worker.store import exchanges, links, mirror, outbox
 from worker.store.links import Written
 from worker.store.outbox import Lane
 from worker.sync import gather, notice, streams
 from worker.sync.case import ACTIONS_S
+from worker.sync.exchanges import of_wish
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from worker.core.plan import PersonPlan, PersonView
     from worker.core.records import Value
     from worker.core.states import SequenceView
+    from worker.store.exchanges import Exchange
     from worker.store.outbox import Change
     from worker.sync.case import Applier, Case
     from worker.sync.gather import Batch
@@ -80,6 +82,7 @@ class _Desk:
     told: Answered = field(default_factory=Answered)
     sequences: list[SequenceView] | None = None
     mailboxes: dict[str, int | None] = field(default_factory=dict)
+    exchanges: list[Exchange] = field(default_factory=list)
 
     @property
     def mapping(self) -> Mapping:
@@ -109,9 +112,10 @@ def carry_out(on: Applier, changes: Sequence[Change], batch: Batch, *, lacking: 
             told.put_off.append(change)
         else:
             _one(desk, change, view, wish)
-    if told.put_off:
+    if told.put_off or desk.exchanges:
         with on.store.write() as db:
             outbox.release(db, told.put_off)
+            exchanges.keep(db, desk.exchanges, on.now())
     return told
 
 
@@ -167,15 +171,21 @@ def _ask(desk: _Desk, change: Change, view: PersonView, wish: Wish, order: Order
     desk.told.asked = True
     try:
         after = _send(desk, view, order)
+        desk.exchanges.append(of_wish(view.prospect_id, order))
     except errors.InvalidField as error:
+        desk.exchanges.append(of_wish(view.prospect_id, order, words=error.words))
         _refuse(desk, change, wish, order.sequence.name, _plainly(error.words))
-    except errors.Unreadable:
+    except errors.Unreadable as error:
+        desk.exchanges.append(of_wish(view.prospect_id, order, words=error.words))
         with on.store.write() as db:
             mirror.bury(db, Kind.STATE, [] if order.state is None else [order.state])
         if order.verb is Verb.REMOVE:
             _done(desk, change, view, note, None)
         else:
             _refuse(desk, change, wish, order.sequence.name, "no longer in this sequence")
+    except errors.Transient as error:
+        desk.exchanges.append(of_wish(view.prospect_id, order, trouble=error))
+        raise
     else:
         _done(desk, change, view, note, after)
 
