@@ -228,7 +228,8 @@ def related(
         query = sa.select(MIRROR).where(MIRROR.c.kind == kind, among(db, column, part))
         if not deleted:
             query = query.where(MIRROR.c.deleted == sa.false())
-        for row in db.execute(query.order_by(MIRROR.c.id)):
+        # Sorted here: asked for an order SQLite goes through every record of the kind, for that index has it.
+        for row in sorted(db.execute(query), key=lambda row: row.id):
             found.setdefault(getattr(row, column.name), []).append(_snapshot(row))
     return found
 
@@ -245,6 +246,11 @@ def _snapshot(row: Any) -> Snapshot:  # noqa: ANN401 - a row of the driver
     )
 
 
+def _told(table: sa.Table) -> sa.ColumnElement[str]:
+    """Return the kind as no index has it: by that of kinds SQLite would go through every row of one, not the few asked for."""
+    return table.c.kind.concat("")
+
+
 def holders(db: sa.Connection, kind: Kind, addresses: Iterable[str]) -> dict[str, set[int]]:
     """Return which living records bear each of the addresses."""
     found: dict[str, set[int]] = {}
@@ -252,7 +258,7 @@ def holders(db: sa.Connection, kind: Kind, addresses: Iterable[str]) -> dict[str
         query = sa.select(ADDRESS.c.address, ADDRESS.c.record_id).join(
             MIRROR, sa.and_(MIRROR.c.kind == ADDRESS.c.kind, MIRROR.c.id == ADDRESS.c.record_id)
         )
-        query = query.where(ADDRESS.c.kind == kind, ADDRESS.c.address.in_(part), MIRROR.c.deleted == sa.false())
+        query = query.where(_told(ADDRESS) == kind, ADDRESS.c.address.in_(part), MIRROR.c.deleted == sa.false())
         for row in db.execute(query):
             found.setdefault(row.address, set()).add(row.record_id)
     return found
@@ -265,9 +271,7 @@ def referring(db: sa.Connection, kind: Kind, outreach_ids: Iterable[int]) -> dic
         query = sa.select(REFERENCE.c.outreach_id, REFERENCE.c.record_id).join(
             MIRROR, sa.and_(MIRROR.c.kind == REFERENCE.c.kind, MIRROR.c.id == REFERENCE.c.record_id)
         )
-        query = query.where(
-            REFERENCE.c.kind == kind, among(db, REFERENCE.c.outreach_id, part), MIRROR.c.deleted == sa.false()
-        )
+        query = query.where(_told(REFERENCE) == kind, REFERENCE.c.outreach_id.in_(part), MIRROR.c.deleted == sa.false())
         for row in db.execute(query):
             found.setdefault(row.outreach_id, set()).add(row.record_id)
     return found

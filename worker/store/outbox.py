@@ -236,8 +236,10 @@ def _mine(change: Change) -> sa.ColumnElement[bool]:
     return sa.and_(CHANGE.c.id == change.id, CHANGE.c.fence == change.fence)
 
 
-def _ours(changes: Sequence[Change]) -> sa.ColumnElement[bool]:
-    return sa.tuple_(CHANGE.c.id, CHANGE.c.fence).in_([(change.id, change.fence) for change in changes])
+def _ours(db: sa.Connection, changes: Sequence[Change]) -> sa.ColumnElement[bool]:
+    # Asked for the pairs alone SQLite looks through the whole table.
+    pairs = sa.tuple_(CHANGE.c.id, CHANGE.c.fence).in_([(change.id, change.fence) for change in changes])
+    return sa.and_(among(db, CHANGE.c.id, [change.id for change in changes]), pairs)
 
 
 def intend(db: sa.Connection, changes: Sequence[tuple[Change, Mapping[str, Any]]], now: datetime) -> list[Change]:
@@ -277,12 +279,12 @@ def _read(db: sa.Connection, changes: Sequence[Change]) -> dict[int, int]:
 
 def scatter(db: sa.Connection, changes: Sequence[Change], now: datetime) -> None:
     """Let the leases of a batch have run out, so that each of them is next claimed alone."""
-    db.execute(sa.update(CHANGE).where(_ours(changes)).values(lease_until=now - timedelta(seconds=1)))
+    db.execute(sa.update(CHANGE).where(_ours(db, changes)).values(lease_until=now - timedelta(seconds=1)))
 
 
 def renew(db: sa.Connection, changes: Sequence[Change], now: datetime) -> None:
     """Keep the leases of a holder that is still alive; what it has settled meanwhile stays settled."""
-    held = sa.update(CHANGE).where(_ours(changes), CHANGE.c.lease_until.is_not(None))
+    held = sa.update(CHANGE).where(_ours(db, changes), CHANGE.c.lease_until.is_not(None))
     db.execute(held.values(lease_until=now + LEASE))
 
 
@@ -312,7 +314,7 @@ def retry(
 def hasten(db: sa.Connection, changes: Sequence[Change]) -> None:
     """Put changes into the lane of opt-outs: only once they were planned did it show that they are some."""
     if changes:
-        db.execute(sa.update(CHANGE).where(_ours(changes)).values(lane=int(Lane.OPT_OUT)))
+        db.execute(sa.update(CHANGE).where(_ours(db, changes)).values(lane=int(Lane.OPT_OUT)))
 
 
 def release(db: sa.Connection, changes: Sequence[Change], *, standing: Standing = Standing.DUE) -> None:
@@ -320,7 +322,7 @@ def release(db: sa.Connection, changes: Sequence[Change], *, standing: Standing 
     if changes:
         read = sa.tuple_(CHANGE.c.id, CHANGE.c.generation).in_([(one.id, one.generation) for one in changes])
         state = sa.case((read, standing.value), else_=Standing.DUE.value)
-        db.execute(sa.update(CHANGE).where(_ours(changes)).values(lease_until=None, state=state))
+        db.execute(sa.update(CHANGE).where(_ours(db, changes)).values(lease_until=None, state=state))
 
 
 def bury(db: sa.Connection, change: Change, error: str, now: datetime) -> bool:
