@@ -264,3 +264,77 @@ def test_spending_hardly_ever_reads(
     statements.clear()
     unlimited.flush()
     assert statements == []
+
+
+def called(store: database.Store, calls: dict[tuple[str, int], int]) -> None:
+    """Write calls down: so many of a lane, so many days before now."""
+    told = [
+        {"system": System.OUTREACH, "lane": lane, "hour": NINE - timedelta(days=ago), "calls": n}
+        for (lane, ago), n in calls.items()
+    ]
+    with store.write() as db:
+        budget.add(db, told)
+
+
+def test_what_everybody_used(store: database.Store, clock: Clock) -> None:
+    """Each sum counts its own lanes and days: what can wait, what changes cost, never what happens once."""
+    called(store, {("polls", 0): 5, ("polls", 1): 7, ("sweep", 3): 11, ("polls", 8): 13, ("backfill", 2): 100})
+    called(store, {("changes", 0): 2, ("optout", 20): 3, ("changes", 40): 17, ("load", 0): 1000, ("polls", 366): 999})
+    with store.read() as db:
+        used = budget.used_by(db, clock.now())[System.OUTREACH]
+    assert (used.hour, used.week, used.steered_day, used.steered_week, used.other_month) == (1007, 25, 5, 23, 5)
+    assert used.year == 5 + 7 + 11 + 13 + 100 + 2 + 3 + 17 + 1000
+    assert (used.days[-1], used.days[-2], used.days[-9], used.days[-41], len(used.days)) == (1007, 7, 13, 17, 365)
+    assert used.age == timedelta(days=40, minutes=10)
+
+
+def test_old_hours_are_kept_by_the_day(
+    store: database.Store, open_budget: Callable[..., budget.Budget], clock: Clock
+) -> None:
+    """The first flush of a day adds up what is more than nine days old, lane by lane; no call is lost or counted twice."""
+    with store.write() as db:
+        hours = [NINE - timedelta(days=days, hours=more) for days in (8, 10, 11) for more in range(6)]
+        told = [
+            {"system": "outreach", "lane": lane, "hour": at, "calls": 2} for at in hours for lane in ("polls", "sweep")
+        ]
+        budget.add(db, [*told, {"system": "crm", "lane": "polls", "hour": NINE - timedelta(days=10), "calls": 5}])
+    for _ in range(2):
+        calls = open_budget()
+        calls.spend("polls")
+        calls.flush()
+    days = [NINE.replace(hour=0) - timedelta(days=days) for days in (11, 10)]
+    kept = [row for row in rows(store) if row[2] < NINE - timedelta(days=9)]
+    folded = [("outreach", lane, day, 12) for lane in ("polls", "sweep") for day in days]
+    assert kept == [("crm", "polls", NINE - timedelta(days=10), 5), *folded]
+    assert sum(n for system, *_, n in rows(store) if system == "outreach") == 3 * 6 * 2 * 2 + 2
+
+
+@sqlite_is_enough
+def test_a_year_that_runs_short_slows_what_can_wait(
+    store: database.Store, open_budget: Callable[..., budget.Budget], clock: Clock
+) -> None:
+    """A hundred a day may be called; at seventy a day nobody is slower, at a hundred and twenty history stands still."""
+    yearly = 40_556
+    called(store, {("load", 100): 1000, **{("polls", ago): 60 for ago in range(7)}})
+    calm = open_budget(yearly=yearly)
+    assert [calm.rate(lane) for lane in ("optout", "changes", "polls", "sweep", "reconcile")] == [1.0] * 5
+    called(store, {("polls", ago): 50 for ago in range(7)})
+    assert calm.rate("sweep") == 1.0, "a process goes by what it has worked out for half an hour"
+    clock.at += timedelta(minutes=30)
+    rates = [calm.rate(lane) for lane in ("optout", "changes", "polls", "sweep", "reconcile")]
+    assert rates[:2] == [1.0, 1.0]
+    assert 1 / 60 <= rates[2] < 1 / 8
+    assert rates[3:] == [0.0, 0.0]
+    assert open_budget().rate("sweep") == 1.0
+
+
+@sqlite_is_enough
+def test_an_hour_that_runs_short_stops_history_first(open_budget: Callable[..., budget.Budget], clock: Clock) -> None:
+    """Each slow lane begins nothing more once its part of the hour is used, or the vendor says so; the next hour is free."""
+    calls = open_budget(hourly=100)
+    spend(calls, "changes", 65)
+    assert [calls.rate(lane) for lane in ("backfill", "reconcile", "sweep", "polls")] == [0.0, 1.0, 1.0, 1.0]
+    calls.corrected(15, START + timedelta(minutes=30))
+    assert [calls.rate(lane) for lane in ("backfill", "reconcile", "sweep", "polls")] == [0.0, 0.0, 0.0, 1.0]
+    clock.at += timedelta(hours=1)
+    assert [calls.rate(lane) for lane in ("backfill", "reconcile", "sweep", "polls")] == [1.0] * 4
