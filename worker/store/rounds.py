@@ -13,7 +13,7 @@ from worker.store.database import upsert
 from worker.store.tables import RoundRow
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from datetime import datetime
 
 ROUND: sa.Table = RoundRow.__table__  # type: ignore[attr-defined]
@@ -83,6 +83,13 @@ def leave(db: sa.Connection, this: Round, *, next_at: datetime, trouble: str | N
     """Give the lease up after a fault, which ``trouble`` tells; the round goes on from its last step."""
     told = {**this.told, "trouble": trouble} if trouble else this.told
     _store(db, this, {"told": _text(told), "next_at": next_at, "lease_until": None})
+
+
+def note_due(db: sa.Connection, names: Sequence[str], now: datetime) -> None:
+    """Let rounds of which nobody knows when they are due be due from now on."""
+    upsert(db, ROUND, [_blank(name) for name in names], key=("name",), update=())
+    unknown = sa.and_(ROUND.c.name.in_(names), ROUND.c.next_at.is_(None))
+    db.execute(sa.update(ROUND).where(unknown).values(next_at=now))
 
 
 def restart(db: sa.Connection, name: str, told: Mapping[str, Any] | None = None) -> None:

@@ -17,7 +17,7 @@ from worker.store.selection import Chosen
 from worker.sync import brakes, fields, finished, in_force, intake, resync, timing
 from worker.sync.look import look
 from worker.sync.poll import poll
-from worker.sync.second_net import cast
+from worker.sync.second_net import cast, take_due
 from worker.sync.tally import Tally
 
 if TYPE_CHECKING:
@@ -204,7 +204,7 @@ def _settle(this: Pass, report: Report, *, planned: Applier) -> None:
         report.troubles.append(f"the CRM's fields: {error.words}")
     intake.take_all(on, lambda: _heed(this))
     kinds: Iterable[Kind] = cursors.STREAMS
-    patience = this.wait_s
+    patience, swept = this.wait_s, False
     for number in range(ROUNDS):
         patience = _poll(this, report, kinds, first=number == 0, patience=patience)
         if number == 0:
@@ -220,10 +220,14 @@ def _settle(this: Pass, report: Report, *, planned: Applier) -> None:
             return
         wrote, patience = _apply(this, report, patience)
         kinds = [kind for system, echoes in ECHOES.items() if system in wrote for kind in echoes]
-        if not kinds:
-            if this.selection is None:
-                brakes.note_first_pass(on.store, on.now())
+        if kinds:
+            continue
+        if this.selection is not None:
             return
+        brakes.note_first_pass(on.store, on.now())
+        if swept or report.troubles or not take_due(this, report, heed=lambda: _heed(this)):
+            return
+        swept = True
     msg = "the pass keeps causing itself work"
     raise errors.ContractBroken(msg)
 

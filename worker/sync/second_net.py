@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import structlog
+
+from worker.core import errors, lanes
 from worker.sync import feeds, sweep
 
 if TYPE_CHECKING:
@@ -12,13 +15,16 @@ if TYPE_CHECKING:
     from worker.sync.run import Pass, Report
     from worker.sync.sweep import Swept
 
+log = structlog.get_logger("outbook")
+
 
 def cast(this: Pass, report: Report, *, heed: Callable[[], None]) -> None:
     """Listen to the feeds, and look for what is gone: everywhere in a full pass, else where a brake was just let go.
 
     A feed that cannot be read is no trouble of the pass. ``heed`` is asked between two steps whether to go on.
     """
-    feeds.listen(this.on)
+    with this.lane(lanes.POLLS):
+        feeds.listen(this.on)
     heed()
     if this.full:
         sweep.begin_anew(this.on)
@@ -28,6 +34,32 @@ def cast(this: Pass, report: Report, *, heed: Callable[[], None]) -> None:
                 _note(this, report, told)
                 heed()
         this.flush()
+
+
+def take_due(this: Pass, report: Report, *, heed: Callable[[], None]) -> bool:
+    """Take the slices of the rolling sweep that no worker seems to take; tell whether that left anything to apply.
+
+    Whoever only ever runs passes has nobody else to notice what is gone. A slice that fails is no trouble of the pass, nor a
+    budget that allows none just now: the round remembers where it is and goes on another time.
+    """
+    found = False
+    try:
+        with this.lane(sweep.LANE):
+            for told in sweep.catch_up(this.on):
+                found = _is_news(this, report, told) or found
+                heed()
+    except errors.BudgetSpent as spent:
+        log.warning("put_off", stream="sweep", reason=spent.words)
+    this.flush()
+    return found
+
+
+def _is_news(this: Pass, report: Report, told: Swept) -> bool:
+    if told.trouble:
+        log.warning("put_off", stream=told.kind, reason=told.trouble)
+    else:
+        _note(this, report, told)
+    return bool(told.missed or told.removed)
 
 
 def _note(this: Pass, report: Report, told: Swept) -> None:

@@ -9,7 +9,7 @@ brake: a lost permission looks just the same.
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from worker.core import cursor, errors, lanes
@@ -25,7 +25,6 @@ from worker.sync.removals import removed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
-    from datetime import datetime
 
     import sqlalchemy as sa
 
@@ -43,6 +42,8 @@ TURN = timedelta(days=1)
 """How long a round takes: its slices are spread over it."""
 AGAIN = timedelta(minutes=10)
 """After so long a slice that failed is tried again."""
+LATE = timedelta(hours=1)
+"""A worker takes a slice within a minute or so of its time; one that waits for so long is waited for by nobody."""
 LEAST, SHARE = 20, 2
 """More records than this many and this many per cent of a kind, gone within a day, trip the brake."""
 HURRIED = "hurried"
@@ -118,13 +119,40 @@ def roll(on: Applier, until: datetime, *, rate: float = 1.0) -> Iterator[Swept]:
         if cursors.unprimed(db):
             return
     for kind in KINDS if rate > 0 else hurried:
-        while on.now() < until:
-            told = take(kind, on, rate=rate)
-            if told.busy:
-                break
-            yield told
-            if told.trouble:
-                break
+        yield from _due(kind, on, until, rate)
+
+
+def _due(kind: Kind, on: Applier, until: datetime, rate: float) -> Iterator[Swept]:
+    while on.now() < until:
+        told = take(kind, on, rate=rate)
+        if told.busy:
+            return
+        yield told
+        if told.trouble:
+            return
+
+
+def catch_up(on: Applier) -> Iterator[Swept]:
+    """Take every slice that is due of the rounds that no worker seems to walk."""
+    for kind in late(on):
+        yield from _due(kind, on, datetime.max.replace(tzinfo=UTC), 1.0)
+
+
+def late(on: Applier) -> list[Kind]:
+    """Return the kinds whose next slice has been due for so long that there seems to be no worker to take it.
+
+    A round that never began is due from now on.
+    """
+    with on.store.read() as db:
+        if cursors.unprimed(db):
+            return []
+        due = {row.name: row.next_at for row in rounds.standings(db)}
+    fresh = [name_of(kind) for kind in KINDS if due.get(name_of(kind)) is None]
+    if fresh:
+        with on.store.write() as db:
+            rounds.note_due(db, fresh, on.now())
+    at = {kind: due.get(name_of(kind)) or on.now() for kind in KINDS}
+    return [kind for kind in KINDS if at[kind] <= on.now() - LATE]
 
 
 def approved(on: Applier) -> list[Kind]:
