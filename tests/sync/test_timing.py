@@ -9,7 +9,7 @@ from worker.core import errors
 from worker.core.records import Kind
 from worker.store import cursors, webhooks
 from worker.store.webhooks import Arrival
-from worker.sync import timing
+from worker.sync import feeds, timing
 
 SHORTEST_S = 60.0
 
@@ -95,3 +95,64 @@ def test_the_next_time_can_be_told(scene: Scene) -> None:
     with scene.store.read() as db:
         told = {row.stream: (row.next_at - row.polled_at).total_seconds() for row in cursors.all_of(db) if row.next_at}
     assert told == {"prospects": 60.0, "sequenceStates": 600.0}
+
+
+def test_where_calls_are_short_a_quiet_stream_pays(scene: Scene) -> None:
+    """At a fifth of the rate the lively are read every five minutes, one whose polls find nothing less; the CRM as ever."""
+    scene.prospect(1, 1)
+    scene.poll()
+    for stream, moved in ((Kind.PROSPECT, 3), (Kind.STATE, 0), (Kind.STATE, 0)):
+        timing.plan_next(scene.store, stream, SHORTEST_S, scene.now(), rate=0.2, moved=moved)
+
+    def due_now() -> list[bool]:
+        streams = (Kind.PERSON, Kind.PROSPECT, Kind.STATE)
+        return [timing.is_due(scene.store, one, SHORTEST_S, scene.now(), 0.2) for one in streams]
+
+    told = []
+    for _ in range(4):
+        told.append(due_now())
+        scene.later(271 if len(told) == 1 else 200)
+    assert told == [[False] * 3, [True, True, False], [True, True, False], [True, True, True]]
+    with scene.store.read() as db:
+        next_at = {
+            row.stream: (row.next_at - row.polled_at).total_seconds() for row in cursors.all_of(db) if row.next_at
+        }
+    assert next_at == {"prospects": 300.0, "sequenceStates": 675.0}
+
+
+def test_a_stream_read_whole_is_no_poll(scene: Scene) -> None:
+    """What is read for the first time, or again from the beginning, is counted apart."""
+    assert timing.lane_of(scene.store, Kind.PROSPECT) == "load"
+    scene.prospect(1, 1)
+    scene.poll()
+    assert timing.lane_of(scene.store, Kind.PROSPECT) == "polls"
+    with scene.store.write() as db:
+        cursors.rewind(db)
+    assert timing.lane_of(scene.store, Kind.PROSPECT) == "load"
+
+
+def test_webhooks_wait_for_each_other_but_opt_outs_for_nobody(scene: Scene) -> None:
+    """At half the rate two minutes, unless one may tell of an opt-out; at the full rate they are always looked for."""
+    ready = [timing.hints_are_due(scene.store, scene.now(), rate) for rate in (1.0, 0.5)]
+    arrive(scene, "a", taken=False)
+    ready.append(timing.hints_are_due(scene.store, scene.now(), 0.5))
+    scene.later(121)
+    ready.append(timing.hints_are_due(scene.store, scene.now(), 0.5))
+    assert ready == [True, False, False, True]
+    arrive(scene, "a")
+    with scene.store.write() as db:
+        webhooks.keep(db, [Arrival("b", b"{}", scene.now(), urgent=True)])
+    assert timing.hints_are_due(scene.store, scene.now(), 0.5)
+
+
+def test_feeds_are_read_at_each_tick_unless_calls_are_short(scene: Scene) -> None:
+    """At a tenth of the rate a feed waits half an hour while something moves."""
+    scene.prospect(1, 1)
+    scene.poll()
+    assert timing.feeds_are_due(scene.store, 300.0, scene.now(), 0.1)
+    feeds.listen(scene.applier())
+    told = []
+    for seconds in (300, 1200, 300):
+        scene.later(seconds)
+        told.append([timing.feeds_are_due(scene.store, 300.0, scene.now(), rate) for rate in (1.0, 0.1)])
+    assert told == [[True, False], [True, False], [True, True]]
