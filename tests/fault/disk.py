@@ -1,20 +1,23 @@
-"""A small disk for the data directory, which can be filled and made read-only; as root, for only root may mount one."""
+"""A small disk for the data directory, which can be filled; only root can mount one. And a directory made read-only."""
 
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import shutil
+import struct
 import subprocess
-import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-TRIES_S = 20.0
+GET_FLAGS, SET_FLAGS, IMMUTABLE = 0x80086601, 0x40086602, 0x10
+"""Linux' own: FS_IOC_GETFLAGS, FS_IOC_SETFLAGS, FS_IMMUTABLE_FL."""
 
 
 class NoDisk(Exception):
-    """None can be mounted here."""
+    """It cannot be done on this machine, or by this user."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,16 +51,37 @@ class Disk:
         """There is room again."""
         (self.at / "ballast").unlink(missing_ok=True)
 
-    def turn(self, way: str) -> None:
-        """Mount it again, ``ro`` or ``rw``; while somebody has a file open to write, it is tried again for a while."""
-        deadline = time.monotonic() + TRIES_S
-        while subprocess.run(
-            ["mount", "-o", f"remount,{way}", str(self.at)], capture_output=True, check=False
-        ).returncode:
-            if time.monotonic() > deadline:
-                raise NoDisk(f"it could not be mounted {way}")
-            time.sleep(0.01)
-
     def unmount(self) -> None:
         """Take it away; what still has a file open there keeps it until then."""
         subprocess.run(["umount", "--lazy", str(self.at)], capture_output=True, check=False)
+
+
+@contextlib.contextmanager
+def read_only(directory: Path, pattern: str) -> Iterator[None]:
+    """Nothing goes into the directory, and its files of a pattern can only be read. Root minds no permission, but this.
+
+    NoDisk if the file system knows nothing of it.
+    """
+    paths = [*directory.glob(pattern), directory]
+    try:
+        for path in paths:
+            _set(path, locked=True)
+        yield
+    except OSError as error:
+        raise NoDisk(f"nothing can be made read-only here: {error}") from None
+    finally:
+        for path in reversed(paths):
+            with contextlib.suppress(OSError):
+                _set(path, locked=False)
+
+
+def _set(path: Path, *, locked: bool) -> None:
+    if os.getuid() != 0:
+        path.chmod((0o500 if locked else 0o700) if path.is_dir() else (0o400 if locked else 0o600))
+        return
+    opened = os.open(path, os.O_RDONLY)
+    try:
+        (flags,) = struct.unpack("l", fcntl.ioctl(opened, GET_FLAGS, struct.pack("l", 0)))
+        fcntl.ioctl(opened, SET_FLAGS, struct.pack("l", flags | IMMUTABLE if locked else flags & ~IMMUTABLE))
+    finally:
+        os.close(opened)

@@ -173,7 +173,6 @@ class Rig:
         """End all faults: the vendors behave, what is frozen goes on, what has died runs again, alone of its kind."""
         self.wires.heal()
         if self.disk is not None:
-            self.disk.turn("rw")
             self.disk.free()
         for vendor in VENDORS:
             self.control(vendor, "faults", [])
