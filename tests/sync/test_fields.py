@@ -134,3 +134,60 @@ def test_tasks_wait_for_their_reference(make_scene: MakeScene) -> None:
     scene.edit_crm(op="add_field", field=TASK)
     assert scene.sync().converged
     assert scene.creates() == ["person 1", "task 40"]
+
+
+def asked(scene: Scene) -> int:
+    """Count the requests for metadata since this was last asked."""
+    found = sum("metadata" in call.path or "picklist" in call.path for call in scene.wire.calls)
+    scene.wire.calls.clear()
+    return found
+
+
+def test_an_idle_pass_does_not_ask_again(make_scene: MakeScene) -> None:
+    """Within the hour the fields are asked for only when something is to be written, and then before it is."""
+    scene = make_scene()
+    scene.prospect(1, 1)
+    assert scene.sync().converged
+    assert asked(scene) > 0
+    assert scene.sync().converged
+    assert asked(scene) == 0
+    scene.edit_crm(op="remove_field", field="cf_person_sequence_name")
+    scene.edit_outreach(op="set", type="prospect", id=1, attributes={"title": "Dean"})
+    scene.later(1)
+    report = scene.sync()
+    writes = [number for number, call in enumerate(scene.wire.calls) if call.writes and "people" in call.path]
+    looks = [number for number, call in enumerate(scene.wire.calls) if "metadata" in call.path]
+    assert looks[0] < writes[0]
+    assert (report.counts.dead, list(entries(scene))) == (0, ["field:cf_person_sequence_name"])
+    assert scene.of(1)["person_job_title"] == "Dean"
+    asked(scene)
+    scene.sync()
+    assert asked(scene) > 0  # what is lacking may have been mended
+
+
+def test_after_an_hour_it_is_asked_for_anew(make_scene: MakeScene) -> None:
+    """A field that went away is told within an hour even if nothing happens; a full pass asks at once."""
+    scene = make_scene()
+    assert scene.sync().converged
+    scene.edit_crm(op="remove_field", field="cf_person_sequence_name")
+    scene.later(3590)
+    scene.sync()
+    assert entries(scene) == {}
+    scene.later(20)
+    scene.sync()
+    assert list(entries(scene)) == ["field:cf_person_sequence_name"]
+    scene.edit_crm(op="add_field", field="cf_person_sequence_name")
+    scene.sync()
+    scene.edit_crm(op="remove_field", field="cf_person_sequence_name")
+    scene.sync(full=True)
+    assert list(entries(scene)) == ["field:cf_person_sequence_name"]
+
+
+def test_a_list_refused_for_a_field_that_went_away_is_read_without_it(make_scene: MakeScene) -> None:
+    """Filtered by the tasks' reference, the list of tasks is refused once that is gone: asked again, the pass goes on."""
+    scene = make_scene()
+    assert scene.sync().converged
+    scene.edit_crm(op="remove_field", type="task", field=TASK)
+    report = scene.sync()
+    assert (report.halt, report.troubles) == (None, [])
+    assert set(entries(scene)) <= {f"field:{TASK}"}

@@ -8,18 +8,18 @@ from __future__ import annotations
 
 import difflib
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from worker.core import errors, transforms
 from worker.core.mapping import Computed
 from worker.core.records import Kind
-from worker.store import outbox, waking
+from worker.store import meta, outbox, waking
 from worker.sync import streams
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from collections.abc import Mapping as Dict
-    from datetime import datetime
 
     import sqlalchemy as sa
 
@@ -31,6 +31,9 @@ KINDS = (Kind.PERSON, Kind.CRM_TASK)
 FIELD, LABEL = "field", "label"
 SEEN = 20
 """People read to learn which columns there are."""
+FRESH = timedelta(hours=1)
+"""How long it is believed that the CRM has every field and label, while nothing is to be written and nothing is refused."""
+_COMPLETE = "fields_complete"
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +60,12 @@ def unwritable(db: sa.Connection) -> frozenset[str]:
     return lacking(db).union(row.key.partition(":")[2] for row in outbox.holds(db, LABEL))
 
 
+def are_known(db: sa.Connection, mapping: Mapping, now: datetime) -> bool:
+    """Tell whether anybody has asked within the last hour, and the CRM had all that this mapping names."""
+    version, _, told = (meta.get(db, _COMPLETE) or "").partition(" ")
+    return version == mapping.version and timedelta(0) <= now - datetime.fromisoformat(told) < FRESH
+
+
 def check(*, store: Store, crm: Workbooks, mapping: Mapping, now: datetime, refused: str | None = None) -> list[Lack]:
     """Compare the mapping with the CRM's metadata and keep the entries in step; return what is lacking.
 
@@ -73,6 +82,10 @@ def check(*, store: Store, crm: Workbooks, mapping: Mapping, now: datetime, refu
         known = {row.key for kind in (FIELD, LABEL) for row in outbox.holds(db, kind)}
         for lack in lacks:
             outbox.post_hold(db, key=lack.key, kind=lack.what, words=lack.words, now=now)
+        if lacks:
+            meta.forget(db, _COMPLETE)
+        else:
+            meta.replace(db, _COMPLETE, f"{mapping.version} {now.isoformat()}")
         doubtful = set() if refused is None else {f"{LABEL}:{name}" for name in unread}
         mended = known - {lack.key for lack in lacks} - doubtful
         if mended:

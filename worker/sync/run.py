@@ -198,23 +198,25 @@ def _waiting(db: sa.Connection) -> list[str]:
 
 def _settle(this: Pass, report: Report, *, planned: Applier) -> None:
     on = this.on
-    try:
-        fields.check(store=on.store, crm=on.remotes.crm, mapping=on.mapping, now=on.now())
-    except errors.Transient as error:
-        report.troubles.append(f"the CRM's fields: {error.words}")
+    trusted = _trust_fields(this, report)
     intake.take_all(on, lambda: _heed(this))
-    kinds: Iterable[Kind] = cursors.STREAMS
+    kinds: Iterable[Kind] = ()
     patience, swept = this.wait_s, False
     for number in range(ROUNDS):
-        patience = _poll(this, report, kinds, first=number == 0, patience=patience)
         if number == 0:
+            patience = _poll_first(this, report, trusted=trusted, patience=patience)
             cast(this, report, heed=lambda: _heed(this))
+        else:
+            patience = _poll(this, report, kinds, first=False, patience=patience)
         if this.full and number == 0:
             finished.look_for_done(on)
         if this.selection is not None:
             _choose(this, report, this.selection)
         with on.store.read() as db:
-            report.queued += _counts(db, this, report).due
+            due = _counts(db, this, report).due
+        report.queued += due
+        if number == 0 and trusted and (due or report.troubles):
+            _ask_for_fields(this, report)
         if this.dry_run:
             report.would_write = this.look(planned) if this.look else look(planned, report.chosen)
             return
@@ -230,6 +232,34 @@ def _settle(this: Pass, report: Report, *, planned: Applier) -> None:
         swept = True
     msg = "the pass keeps causing itself work"
     raise errors.ContractBroken(msg)
+
+
+def _trust_fields(this: Pass, report: Report) -> bool:
+    """Tell whether the CRM is believed to have every field, for it had them lately; else it is asked."""
+    with this.on.store.read() as db:
+        trusted = not this.full and fields.are_known(db, this.on.mapping, this.on.now())
+    if not trusted:
+        _ask_for_fields(this, report)
+    return trusted
+
+
+def _ask_for_fields(this: Pass, report: Report) -> None:
+    on = this.on
+    try:
+        fields.check(store=on.store, crm=on.remotes.crm, mapping=on.mapping, now=on.now())
+    except errors.Transient as error:
+        report.troubles.append(f"the CRM's fields: {error.words}")
+
+
+def _poll_first(this: Pass, report: Report, *, trusted: bool, patience: float) -> float:
+    """Poll every stream; a list that the CRM refuses, though it was believed to have every field, may be so for one of them."""
+    try:
+        return _poll(this, report, cursors.STREAMS, first=True, patience=patience)
+    except errors.ContractBroken:
+        if not trusted:
+            raise
+    _ask_for_fields(this, report)
+    return _poll(this, report, cursors.STREAMS, first=False, patience=patience)
 
 
 def _choose(this: Pass, report: Report, wanted: Selection) -> None:
