@@ -28,7 +28,7 @@ YEARLY, HOURLY = 250_000, 10_000
 HELD_S = 600.0
 """What p95 may be in working hours."""
 TICK = timedelta(minutes=1)
-ASKED_EVERY = 120
+ASKED_EVERY = 60
 """Ticks between two looks at the rates: they move slowly."""
 ASKED = (lanes.POLLS, lanes.SWEEP, lanes.RECONCILE)
 
@@ -139,11 +139,10 @@ def live(days: int, *, webhooks: bool, size: Size = organisation.SIZE, yearly: i
         for tick in range(days * 24 * 60):
             year.now = BEGIN + tick * TICK
             if tick % ASKED_EVERY == 0:
+                year.calls.flush()
                 rates = {lane: year.calls.rate(lane) for lane in ASKED}
                 _ask_again(year, rates[lanes.POLLS])
             _tick(year, rates, tick * 60.0)
-            if tick % ASKED_EVERY == 0:
-                year.calls.flush()
         year.calls.flush()
         store.engine.dispose()
     return year
