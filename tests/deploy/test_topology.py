@@ -3,6 +3,7 @@ from __future__ import annotations
 import configparser
 import json
 import os
+import re
 import signal
 import urllib.request
 from collections.abc import Iterator
@@ -24,6 +25,14 @@ OURS = {name: one for name, one in COMPOSE.items() if str(one["image"]).startswi
 UNITS = sorted((ROOT / "deploy" / "systemd").glob("*.service"))
 MANIFESTS = sorted((ROOT / "deploy" / "kubernetes" / "base").glob("*.yaml"))
 RECORDS = 1000
+SELECTOR = re.compile(r"outbook_\w+")
+NOT_YET = {
+    "outbook_key_left_seconds",
+    "outbook_webhooks_total",
+    "outbook_freshness_seconds",
+    "outbook_budget_pace_calls",
+}
+"""Shown only where the settings tell a key's day, once a webhook came in, once an edit travelled, once calls made a pace."""
 ELSEWHERE = {"OTEL_EXPORTER_OTLP_ENDPOINT"}
 """What a library of ours reads."""
 
@@ -128,6 +137,7 @@ def test_the_topology_of_compose_runs(rig: Rig, postgres_url: str) -> None:
         os.killpg(roles[role].pid, signal.SIGKILL)
         roles[role].popen.wait(10)
         roles[role] = start(role)
+    assert linked(crm) < in_sequence(outreach), "everything had arrived before the last of them was killed"
     os.killpg(roles["web"].pid, signal.SIGKILL)
     roles["web"].popen.wait(10)
     roles["web"] = start("web")
@@ -149,9 +159,20 @@ def test_the_topology_of_compose_runs(rig: Rig, postgres_url: str) -> None:
     assert len(references) == len(set(references))
     told = scraped(roles["web"])
     assert told["outbook_store_reachable"] == 1
+    assert told["outbook_linked_people"] >= wanted
+    shown = {name.partition("{")[0] for name in told}
+    assert {metric for query in queries() for metric in SELECTOR.findall(query)} - shown <= NOT_YET
     assert {role: process.popen.poll() for role, process in roles.items()} == dict.fromkeys(roles)
     for process in roles.values():
         assert process.stop() < 75
+
+
+def queries() -> Iterator[str]:
+    """Return what the rules and the dashboard ask for."""
+    for rule in YAML(typ="safe").load(ROOT / "deploy" / "alerts.yaml")["groups"][0]["rules"]:
+        yield rule["expr"]
+    board = json.loads((ROOT / "deploy" / "grafana" / "outbook.json").read_text(encoding="utf-8"))
+    yield from (target["expr"] for panel in board["panels"] for target in panel.get("targets", ()))
 
 
 def ported(service: str) -> list[str]:
