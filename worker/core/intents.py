@@ -1,7 +1,8 @@
 """What was about to be written, and whether it got there although nobody lived to see the reply.
 
-An intent is JSON: ``crm`` and ``outreach`` say what was to be done, ``to_crm`` and ``to_outreach`` the values by CRM field;
-``unconfirmed`` since when there may be a new record in the CRM of which no reply has told.
+An intent is JSON: ``crm`` and ``outreach`` say what was to be done, ``to_crm`` and ``to_outreach`` the values by CRM field,
+``once_to_crm`` and ``once_to_outreach`` those of earlier tries, any of which may be what arrived; ``unconfirmed`` since when
+there may be a new record in the CRM of which no reply has told.
 """
 
 from __future__ import annotations
@@ -29,6 +30,8 @@ DOUBTED_FOR = timedelta(seconds=35)
 """How long an unconfirmed new record may stay unseen in the CRM's lists before it is taken for one that never was."""
 LOOK_AGAIN_S = 10.0
 """How often such a record is looked for: an index may lag behind a write, and nobody tells by how much."""
+REMEMBERED = 8
+"""How many earlier values of one field are kept: as many as tries may be under way before a list has caught up."""
 MAKING = frozenset({Action.CREATE.value, Action.RECREATE.value})
 
 
@@ -41,9 +44,19 @@ def of(plan: PersonPlan, mapping: Mapping, earlier: Dict[str, Any], now: datetim
         **doubted(action, earlier, now),
         "crm": action,
         "outreach": sorted(plan.outreach),
-        "to_crm": {**earlier.get("to_crm", {}), **(plan.crm if plan.writes_crm else {})},
-        "to_outreach": {**earlier.get("to_outreach", {}), **sent},
+        **_sent("to_crm", plan.crm if plan.writes_crm else {}, earlier),
+        **_sent("to_outreach", sent, earlier),
     }
+
+
+def _sent(side: str, values: Dict[str, Any], earlier: Dict[str, Any]) -> dict[str, Any]:
+    """Return what is sent to a side now, and what was sent there before and nobody has confirmed, the newest last."""
+    before = earlier.get(side, {})
+    once = {name: list(told) for name, told in earlier.get(f"once_{side}", {}).items()}
+    for name in values.keys() & before.keys():
+        if before[name] != values[name]:
+            once[name] = [*once.get(name, []), before[name]][-REMEMBERED:]
+    return {side: {**before, **values}} | ({f"once_{side}": once} if once else {})
 
 
 def doubted(action: str | None, earlier: Dict[str, Any], now: datetime) -> dict[str, Any]:
@@ -95,7 +108,9 @@ def _arrived(view: PersonView, line: Field, intent: Dict[str, Any]) -> Value | A
         return ABSENT
     shown = view.person.fields.get(line.crm, ABSENT) if view.person else ABSENT
     source = transforms.read(line.outreach, view.prospect.fields) if line.outreach and view.prospect else ABSENT
-    for sent, held in ((intent.get("to_crm", {}), shown), (intent.get("to_outreach", {}), source)):
-        if line.crm in sent and transforms.same(line.compare, sent[line.crm], held):
-            return sent[line.crm]  # type: ignore[no-any-return]
+    for side, held in (("to_crm", shown), ("to_outreach", source)):
+        once = intent.get(f"once_{side}", {}).get(line.crm, [])
+        for sent in [*([intent[side][line.crm]] if line.crm in intent.get(side, {}) else []), *reversed(once)]:
+            if transforms.same(line.compare, sent, held):
+                return sent  # type: ignore[no-any-return]
     return ABSENT

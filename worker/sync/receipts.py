@@ -75,7 +75,8 @@ def receive(db: sa.Connection, on: Applier, cases: Sequence[Case], tally: Tally)
         _count(case, tally, on.mapping)
         written += _history(case)
         link = _link(case, on.mapping, people.get(pid, case.view.person), prospects.get(pid, case.view.prospect))
-        if link is not None and link != case.view.link and case.change.id in mine:
+        # After a write that nobody lived to see, the view's link is not the stored one (``intents.landed``).
+        if link is not None and (link != case.view.link or case.change.intent) and case.change.id in mine:
             saved.append(link)
         if link is not None and pid in prospects and _moves_again(case, on.mapping, people, prospects[pid], link):
             again.add(pid)
@@ -377,7 +378,8 @@ def after_error(db: sa.Connection, on: Applier, change: Change, error: errors.Ou
     at = fate.at if isinstance(fate, errors.RetryAt) else now
     halted = isinstance(fate, errors.Halted)
     waited = intents.UNCONFIRMED in change.intent
-    doubtful = halted or waited or isinstance(error, errors.Throttled | errors.RemoteDown)
+    # A stale version, too: what was saved since may be a write of ours that nobody lived to see.
+    doubtful = halted or waited or isinstance(error, errors.Throttled | errors.RemoteDown | errors.StaleVersion)
     counted = not halted and not (waited and isinstance(error, errors.Throttled))
     outbox.retry(db, change, at=at, error=error.words, counted=counted, doubtful=doubtful)
     return 0
