@@ -19,7 +19,7 @@ from worker.remote.base import LinkRefused
 from worker.store import cursors, liftings, links, mirror, outbox, sights
 from worker.store.outbox import Lane
 from worker.store.sights import Channel
-from worker.sync import door, notice
+from worker.sync import door, in_force, notice
 from worker.sync.case import kept_alive
 from worker.sync.hints import Hints, Looked, gathered, look_up
 from worker.sync.removals import removed
@@ -111,6 +111,9 @@ def _read(feed: Feed, on: Applier, reading: Reading[Feed]) -> Heard:
         looked = look_up(on, _unseen(on, hints))
         reading = _later(reading, page)
         with on.store.write() as db:
+            in_force.guard(
+                db, on.mapping
+            )  # what was looked up by an old one may lack what was read since by the new one
             told = _heed(db, on, reading, page, looked)
             if not _advance(db, on, reading, page, high):
                 raise errors.RemoteDown(f"lost the lease on {feed.value} to another process")

@@ -261,6 +261,7 @@ def _columns(on: Applier) -> tuple[str, ...]:
 def _keep(on: Applier, kind: Kind, found: Sequence[Snapshot], one: _Slice) -> None:
     """Store what was read; what differs though every poll has come by was missed by everything else."""
     with on.store.write() as db:
+        in_force.guard(db, on.mapping)
         row = cursors.row_of(db, kind)
         watermark = row.watermark if row else None
         for late in (True, False):

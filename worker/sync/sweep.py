@@ -18,7 +18,7 @@ from worker.core.records import Kind
 from worker.remote.outreach import IDS_A_CALL
 from worker.store import brakes, cursors, mirror, outbox, rounds, sights
 from worker.store.sights import Channel
-from worker.sync import notice, receipts, streams
+from worker.sync import in_force, notice, receipts, streams
 from worker.sync.brakes import REMOVALS
 from worker.sync.case import kept_alive
 from worker.sync.removals import removed
@@ -247,6 +247,7 @@ def _take(kind: Kind, on: Applier, this: Round, rate: float) -> Swept:
     if one.cut and len(found.gone) <= most:
         raise errors.RemoteDown(f"a list of {kind.value} leaves out most of what is there by id")
     with on.store.write() as db:
+        in_force.guard(db, on.mapping)  # what was looked up by an old one may lack what was read since by the new one
         missed = _keep(db, kind, on, [*fresh.there, *found.there], one.settled)
         taken = take_away(db, kind, on, found.gone, most)
         sights.count(db, kind, Channel.SWEEP, missed + taken, on.now())
