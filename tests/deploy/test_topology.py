@@ -16,7 +16,7 @@ import typer.main
 from ruamel.yaml import YAML
 
 from tests.celery.rig import Process, Rig, wait_for
-from worker import config
+from worker import app, config
 from worker.cli import app as front_door
 
 ROOT = Path(__file__).parents[2]
@@ -98,6 +98,15 @@ def test_compose_runs_the_same_roles_simulated_and_live() -> None:
         assert "limits" in one["deploy"]["resources"], name
         assert int(one["stop_grace_period"].removesuffix("s")) >= 60, name
         assert one["profiles"] in (["live"], ["sim"]), name
+
+
+def test_health_looks_at_what_a_process_touches() -> None:
+    """The image, compose and Kubernetes look at the file that workers and beat touch as they get on; web and simulators answer."""
+    files = [ROOT / "deploy" / "Dockerfile", ROOT / "docker-compose.yml", *MANIFESTS]
+    looked_at = {name for path in files for name in re.findall(r"/tmp/outbook-\w+", path.read_text(encoding="utf-8"))}
+    assert looked_at == {f"/tmp/{app.ALIVE.name}"}
+    own = {name for name, one in OURS.items() if "healthcheck" in one}
+    assert own == {"migrate", "web", "sim-migrate", "sim-web", "sim-outreach", "sim-workbooks"}
 
 
 def scraped(process: Process) -> dict[str, float]:
