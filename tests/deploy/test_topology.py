@@ -101,7 +101,7 @@ def test_compose_runs_the_same_roles_simulated_and_live() -> None:
 
 
 def test_health_looks_at_what_a_process_touches() -> None:
-    """The image, compose and Kubernetes look at the file that workers and beat touch as they get on; web and simulators answer."""
+    """Image and pods look at the file that workers and beat touch as they get on; web and simulators are asked."""
     files = [ROOT / "deploy" / "Dockerfile", ROOT / "docker-compose.yml", *MANIFESTS]
     looked_at = {name for path in files for name in re.findall(r"/tmp/outbook-\w+", path.read_text(encoding="utf-8"))}
     assert looked_at == {f"/tmp/{app.ALIVE.name}"}
