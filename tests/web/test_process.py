@@ -107,6 +107,26 @@ def test_killed_after_any_byte_it_has_what_it_accepted(start: Start) -> None:
     assert second.stored() == {7}
 
 
+def test_killed_between_the_store_and_the_answer_it_has_it_once(start: Start) -> None:
+    """Stored, and killed before anybody read a 200: the sender repeats it, as after any silence, and it is there once."""
+    text, other = flood.request(7, close=True), flood.request(8, close=True)
+    first = start()
+    with socket.create_connection(("127.0.0.1", first.port), 5) as wire:
+        wire.sendall(text)
+        deadline = time.monotonic() + 20
+        while 7 not in first.stored():
+            assert time.monotonic() < deadline
+        first.process.kill()
+        first.process.wait(10)
+    second = start()
+    for one in (other, text, text):
+        with socket.create_connection(("127.0.0.1", second.port), 5) as wire:
+            wire.sendall(one)
+            assert wire.recv(100).startswith(b"HTTP/1.1 200 ")
+    with closing(sqlite3.connect(second.data_dir / "outbook.db")) as db:
+        assert db.execute("SELECT count(*) FROM webhook").fetchone() == (2,)
+
+
 def test_a_flood_is_stored_without_a_loss_and_what_got_200_survives_a_kill(start: Start) -> None:
     """Two thousand in a second, then SIGTERM: exit 143. Killed amidst another: whatever got a 200 is in the store."""
     web = start()
