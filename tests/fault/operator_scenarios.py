@@ -23,7 +23,7 @@ def operators(scene: Scene) -> None:
         rig.outbook("pause")
         rig.outbook("resume")
     if scene.wave == 2:
-        for verb in (("failures", "retry", "--all", "--yes"), ("resync", "--all")) * 2:
+        for verb in (("failures", "retry", "--all"), ("resync", "--all")) * 2:
             code, _ = rig.outbook(*verb, "--json")
             if code not in {0, 3}:
                 raise Unsettled(f"F50 outbook {' '.join(verb)} ends with {code}")

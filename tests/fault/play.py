@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 import time
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from tests.fault import edits, invariants
@@ -33,11 +34,8 @@ def play(
         scene.people = _prepared(rig, plan, max(PATIENCE_S, records * LOAD_S))
     except Unsettled as problem:
         return Verdict(violated=[f"I1 the calm before the storm: {problem}; {rig.stuck()}"])
-    scene.since, said = rig.mark(), []
-    try:
-        _storm(scenario, scene)
-    except Unsettled as problem:
-        said.append(str(problem))
+    scene.since = rig.mark()
+    said = _storm(scenario, scene)
     rig.mend()
     began, settled = time.monotonic(), ""
     try:
@@ -67,14 +65,27 @@ def _prepared(rig: Rig, plan: Plan, within_s: float) -> dict[int, int]:
     return {int(one[REFERENCE]): one["id"] for one in rig.seen().people if one.get(REFERENCE) and not one["is_deleted"]}
 
 
-def _storm(scenario: Scenario, scene: Scene) -> None:
-    scenario.first(scene)
+def _storm(scenario: Scenario, scene: Scene) -> list[str]:
+    """Let people edit and things go wrong; return what did not hold meanwhile. After that people alone go on."""
+    said: list[str] = []
     for number, wave in enumerate(scene.plan.waves):
         scene.wave = number
+        deeds = (scenario.first,) if number == 0 else ()
+        said += _tried(deeds, scene)
         scene.rig.edit("outreach", wave.outreach)
         typed = [{"op": "set", "type": "person", "id": scene.people[who], "fields": told} for who, told in wave.crm]
         scene.rig.edit("workbooks", typed)
-        scenario.strike(scene)
+        said += _tried(() if said else (scenario.strike,), scene)
+    return said
+
+
+def _tried(deeds: Iterable[Callable[[Scene], None]], scene: Scene) -> list[str]:
+    try:
+        for deed in deeds:
+            deed(scene)
+    except Unsettled as problem:
+        return [str(problem)]
+    return []
 
 
 def _stands(rig: Rig, plan: Plan) -> bool:

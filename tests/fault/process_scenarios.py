@@ -106,7 +106,7 @@ def poisoned(scene: Scene) -> None:
     except Unsettled:
         raise Unsettled(f"F07 no dead letter of {DOOMED_S:.0f} s: {rig.stuck()}") from None
     rig.edit("outreach", [_titled(prospect, "Cured") for prospect in POISONS])
-    rig.outbook("failures", "retry", "--all", "--yes")
+    rig.outbook("failures", "retry", "--all")
 
 
 def _titled(prospect: int, title: str) -> edits.Document:
