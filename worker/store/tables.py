@@ -90,7 +90,7 @@ class ChangeRow(SQLModel, table=True):
     __tablename__ = "change"
     __table_args__ = (
         sa.UniqueConstraint("kind", "record_id"),
-        sa.Index("ix_change_due", "state", "lane", "next_at"),
+        sa.Index("ix_change_next", "state", "kind", "lane", "next_at", "id"),
         {"sqlite_autoincrement": True},
     )
     id: int | None = _id(default=None, primary_key=True)

@@ -1,4 +1,4 @@
-"""Our own writes, urgent webhooks, and what caused a write."""
+"""Our own writes, urgent webhooks, what caused a write, and claims in order."""
 
 from __future__ import annotations
 
@@ -13,6 +13,10 @@ depends_on = None
 
 def upgrade() -> None:
     """Bring the tables to this version."""
+    with op.batch_alter_table("change", schema=None) as batch_op:
+        batch_op.drop_index(batch_op.f("ix_change_due"))
+        batch_op.create_index("ix_change_next", ["state", "kind", "lane", "next_at", "id"], unique=False)
+
     with op.batch_alter_table("history", schema=None) as batch_op:
         batch_op.add_column(sa.Column("caused_by", sa.String(), nullable=True))
 
@@ -45,3 +49,7 @@ def downgrade() -> None:
 
     with op.batch_alter_table("history", schema=None) as batch_op:
         batch_op.drop_column("caused_by")
+
+    with op.batch_alter_table("change", schema=None) as batch_op:
+        batch_op.drop_index("ix_change_next")
+        batch_op.create_index(batch_op.f("ix_change_due"), ["state", "lane", "next_at"], unique=False)
