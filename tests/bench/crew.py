@@ -77,6 +77,11 @@ class Crew:
         for _ in range(times):
             front.app.send_task(task, args=arguments)
 
+    def hush(self) -> None:
+        """Drop whatever messages are left."""
+        with redis.Redis.from_url(self.broker.url) as db:
+            db.flushdb()
+
     def messages(self) -> int:
         """Return how many messages the broker was ever given."""
         with redis.Redis.from_url(self.broker.url) as db:

@@ -10,6 +10,7 @@ import tempfile
 import time
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
+from datetime import timedelta
 from pathlib import Path
 
 import sqlalchemy as sa
@@ -123,7 +124,7 @@ def _one_by_one(found: Findings, here: Site, on: Runtime, hands: Crew, chosen: l
     for one in chosen:
         _retitle(here, [one], "Seat")
         with on.store.write() as db:
-            db.execute(sa.update(cursors.CURSOR).values(next_at=None))
+            db.execute(sa.update(cursors.CURSOR).values(polled_at=bootstrap.now() - timedelta(hours=1)))
         before = hands.messages()
         hands.ring("outbook.poll", Kind.PROSPECT.value)
         hands.wait_for(lambda: hands.messages() >= before + 3 and not _left(on.store))  # noqa: B023 - it is not kept
