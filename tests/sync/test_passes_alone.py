@@ -84,10 +84,10 @@ def test_where_workers_are_at_it_a_pass_takes_none(scene: Scene) -> None:
 
 
 def test_a_slice_that_fails_is_no_trouble_of_the_pass(scene: Scene) -> None:
-    """The rule that ids may be sorted by is unproven: a pass does not fail by it, the round remembers, others go on."""
+    """Nobody asked for it: the round remembers what kept it, the others go on."""
     scene.later(HOUR)
     scene.outreach.faults.arm(
-        [{**fault("status", code=400, times=None), "match": {"query": "sort=id", "path": "prospects"}}]
+        [{**fault("status", code=500, times=None), "match": {"query": "sort=id", "path": "prospects"}}]
     )
     told = scene.sync()
     assert (told.converged, told.troubles) == (True, [])

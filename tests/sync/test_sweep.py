@@ -15,7 +15,7 @@ from worker.store import links, mirror, outbox, rounds, sights
 from worker.sync import held, sweep
 from worker.sync.sweep import Swept
 
-STATE = "cf_person_sequence_state"
+STATE, RUNNING = "cf_person_sequence_state", "Active – Running"
 HOUR, DAY = 3600.0, 86400.0
 LATEST = 9001
 """The prospect with the newest stamps: what is older no poll looks at any more."""
@@ -299,6 +299,38 @@ def test_a_few_left_out_that_are_there_by_id_stay(make_scene: MakeScene) -> None
     assert found(roll(scene)) == {}
     with scene.store.read() as db:
         assert mirror.extent(db, Kind.STATE)[0] == 6
+
+
+@pytest.mark.parametrize("answer", ["refused", "out of order"])
+def test_where_ids_cannot_be_listed_they_are_asked_for(
+    make_scene: MakeScene, monkeypatch: pytest.MonkeyPatch, answer: str
+) -> None:
+    """That is unproven of Outreach. Each slice asks by id for what is known: the round finds what is gone or unseen."""
+    monkeypatch.setattr(sweep, "SLICE", 4)
+    scene = peopled(quiet(make_scene), 9)
+    lists: dict[str, object] = {
+        "data": [{"type": "sequenceState", "id": number, "attributes": {}} for number in (5, 3)]
+    }
+    told = {"code": 422} if answer == "refused" else {"code": 200, "body": lists}
+    scene.outreach.faults.arm([{**list_of_states("status", **told), "times": None}])
+    gone(scene, "sequenceState", *scene.states_of(2), *scene.states_of(9))
+    scene.edit_outreach(
+        op="set", type="sequenceState", id=scene.states_of(7)[0], attributes={"state": "paused"}, touch=False
+    )
+    sweep.begin_anew(scene.applier())
+    scene.wire.calls.clear()
+    told_all = list(sweep.walk(Kind.STATE, scene.applier(), sleep=scene.later))
+    assert [(one.read, one.ended, one.trouble) for one in told_all] == [
+        (3, False, None),
+        (4, False, None),
+        (1, True, None),
+    ]
+    assert found(told_all) == {Kind.STATE: (1, 2)}
+    asked = [call.query for call in reads_of(scene.wire.calls, "api/v2/sequenceStates")]
+    assert sum("sort=id" in query for query in asked) == 1
+    scene.sync()
+    labels = {n: scene.of(n)[STATE] for n in (1, 2, 7, 9)}
+    assert labels == {1: RUNNING, 2: "Not Active", 7: "Active – Paused", 9: "Not Active"}
 
 
 def test_a_walker_that_dies_loses_nothing(scene: Scene) -> None:

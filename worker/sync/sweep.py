@@ -12,6 +12,8 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
+import structlog
+
 from worker.core import cursor, errors, lanes
 from worker.core.mapping import OPT_OUT_ATTRIBUTES
 from worker.core.records import Kind
@@ -32,6 +34,8 @@ if TYPE_CHECKING:
     from worker.store.rounds import Round
     from worker.sync.case import Applier
 
+log = structlog.get_logger("outbook")
+
 LANE = lanes.SWEEP
 """The lane of the budget that a round's calls are counted under."""
 KINDS = (Kind.STATE, Kind.PROSPECT, Kind.TASK)
@@ -48,6 +52,8 @@ LEAST, SHARE = 20, 2
 """More records than this many and this many per cent of a kind, gone within a day, trip the brake."""
 HURRIED = "hurried"
 """Marks a round that somebody waits for: its slices are not spread."""
+BY_ID = "by_id"
+"""Marks a round in which Outreach would not list ids in their order; the next one tries again."""
 OPEN = ("incomplete", "pending")
 """The states of an open task (facts, outreach-api 6.5)."""
 
@@ -77,14 +83,23 @@ class Swept:
 
 
 @dataclass(frozen=True, slots=True)
+class _Listed:
+    """What a slice shows, in the order of ids, ``upto`` which one. ``by_id``: only what is known here was asked for."""
+
+    seen: Sequence[Snapshot]
+    upto: int
+    last: bool
+    by_id: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class _Slice:
-    """One slice: what was listed, what of that to look at again, what the mirror has beyond it.
+    """One slice: what was listed and up to where, what of that to look at again, what the mirror has beyond it.
 
     ``cut`` says that the mirror has more beyond it than can be true.
     """
 
-    seen: Sequence[Snapshot]
-    last: bool
+    listed: _Listed
     differing: list[int]
     missing: list[int]
     cut: bool
@@ -241,7 +256,7 @@ def _take(kind: Kind, on: Applier, this: Round, rate: float) -> Swept:
     with on.store.read() as db:
         meant = brakes.is_off(db, brake_of(kind), on.now())
     most = this.told["count"] if meant else max(LEAST, this.told["count"] * SHARE // 100)
-    one = _listed(kind, on, this, most)
+    one = _compared(kind, on, this, _list(kind, on, this), most)
     fresh = _look_up(kind, on, one.differing)
     found = _look_up(kind, on, one.missing, enough=most, hasty=one.cut)
     if one.cut and len(found.gone) <= most:
@@ -251,21 +266,41 @@ def _take(kind: Kind, on: Applier, this: Round, rate: float) -> Swept:
         missed = _keep(db, kind, on, [*fresh.there, *found.there], one.settled)
         taken = take_away(db, kind, on, found.gone, most)
         sights.count(db, kind, Channel.SWEEP, missed + taken, on.now())
-        told = Swept(kind, len(one.seen), missed, taken, ended=one.last)
+        told = Swept(kind, len(one.listed.seen), missed, taken, ended=one.listed.last)
         if not _step(db, on, this, (one, told), gone=len(found.gone), most=most, rate=rate):
             raise errors.RemoteDown(f"lost the round through {kind.value} to another process")
     return told
 
 
-def _listed(kind: Kind, on: Applier, this: Round, most: int) -> _Slice:
-    """Read one slice and compare it with the mirror."""
+def _list(kind: Kind, on: Applier, this: Round) -> _Listed:
+    """Read one slice.
+
+    That ids can be listed in their order is unproven (facts, outreach-api 5). Where they cannot, what the mirror has is asked
+    for by id, at five times the calls: then only a record that nobody ever saw stays unseen.
+    """
     attributes, relations = _SPARSE[kind]
-    page = on.remotes.outreach.after(
-        kind, this.place, attributes=attributes, relations=relations, states=_states(kind), size=SLICE
-    )
-    ids, last = [one.ref.id for one in page.snapshots], page.next is None
-    upto = this.told["top"] if last else min(ids[-1], this.told["top"])
-    limit = len(ids) + most + 1
+    outreach, top = on.remotes.outreach, this.told["top"]
+    if not this.told.get(BY_ID):
+        try:
+            page = outreach.after(
+                kind, this.place, attributes=attributes, relations=relations, states=_states(kind), size=SLICE
+            )
+        except (errors.ContractBroken, errors.RecordFault) as error:
+            log.warning("not_listed", stream=kind, reason=error.words)
+        else:
+            last = page.next is None
+            return _Listed(page.snapshots, top if last else page.snapshots[-1].ref.id, last)
+    with on.store.read() as db:
+        ids = mirror.ids_between(db, kind, this.place, top, limit=SLICE, states=_states(kind))
+    seen = outreach.by_ids(kind, ids, attributes=attributes, relations=relations) if ids else []
+    last = len(ids) < SLICE
+    return _Listed(sorted(seen, key=lambda one: one.ref.id), top if last else ids[-1], last, by_id=True)
+
+
+def _compared(kind: Kind, on: Applier, this: Round, listed: _Listed, most: int) -> _Slice:
+    """Compare a slice with the mirror."""
+    ids = [one.ref.id for one in listed.seen]
+    limit, upto = len(ids) + most + 1, min(listed.upto, this.told["top"])
     with on.store.read() as db:
         known = mirror.load(db, kind, ids)
         there = mirror.ids_between(db, kind, this.place, upto, limit=limit, states=_states(kind))
@@ -277,12 +312,10 @@ def _listed(kind: Kind, on: Applier, this: Round, most: int) -> _Slice:
         at = snapshot.updated_at
         return at is None or (watermark is not None and at < watermark - cursor.LONG_OVERLAP)
 
-    listed = set(ids)
     return _Slice(
-        seen=page.snapshots,
-        last=last,
-        differing=[one.ref.id for one in page.snapshots if _was_missed(one, known.get(one.ref.id), settled(one))],
-        missing=[one for one in there if one not in listed],
+        listed,
+        differing=[one.ref.id for one in listed.seen if _was_missed(one, known.get(one.ref.id), settled(one))],
+        missing=sorted(set(there) - set(ids)),
         cut=len(there) == limit,
         settled=settled,
     )
@@ -352,9 +385,9 @@ def _step(
     """Store how far the round has come; at its end take a brake off under which everything has shown again."""
     one, told = taken
     brought = {"slices": 1, "read": told.read, "missed": told.missed, "gone": gone, "removed": told.removed}
-    counts = {**this.told, **{name: this.told[name] + more for name, more in brought.items()}}
+    counts = {**this.told, BY_ID: one.listed.by_id, **{name: this.told[name] + more for name, more in brought.items()}}
     began, now = this.began_at or on.now(), on.now()
-    if one.last:
+    if one.listed.last:
         key = brake_of(told.kind)
         if counts["gone"] <= most and _is_held(db, key):
             outbox.lift(db, [key], now)
@@ -362,4 +395,4 @@ def _step(
         return rounds.finish(db, replace(this, told=counts), now, next_at=max(now, began + TURN))
     done, slices = counts["slices"], counts["count"] // SLICE + 1
     next_at = now if counts[HURRIED] else lanes.next_slice(began, now, TURN, done=done, slices=slices, rate=rate)
-    return rounds.step(db, replace(this, place=one.seen[-1].ref.id, told=counts), now, next_at=next_at)
+    return rounds.step(db, replace(this, place=one.listed.upto, told=counts), now, next_at=next_at)
