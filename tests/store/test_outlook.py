@@ -226,6 +226,31 @@ def test_the_budget_and_when_it_runs_out(store: database.Store) -> None:
     assert spent.workbooks.a_year_at_this_pace is None
 
 
+def test_a_first_load_frightens_nobody(store: database.Store) -> None:
+    """20,000 calls at once and 2 an hour since are 17,520 a year: what is left bears that, and nothing is slowed."""
+    _insert(store, tables.CallRow, system="outreach", lane="load", hour=later(-3600 * 72), calls=20_000)
+    for hour in range(72):
+        _insert(store, tables.CallRow, system="outreach", lane="polls", hour=later(-3600 * hour), calls=2)
+    told = _drawn(store, Terms(mapping=SAME, hourly=1000, yearly=50_000)).budget
+    assert (told.outreach.year_used, told.outreach.runs_out_on, told.ok, told.slowed) == (20_144, None, True, ())
+    assert told.outreach.a_year_at_this_pace is not None
+    assert 17_000 <= told.outreach.a_year_at_this_pace <= 17_600
+
+
+def test_a_year_that_runs_short_names_who_is_slowed(store: database.Store) -> None:
+    """Ten times that pace and everything that can wait is slowed or stopped, history first."""
+    for hour in range(72):
+        _insert(store, tables.CallRow, system="outreach", lane="polls", hour=later(-3600 * hour), calls=20)
+    told = _drawn(store, Terms(mapping=SAME, hourly=1000, yearly=50_000)).budget
+    assert [(one.lane, one.rate) for one in told.slowed] == [
+        ("backfill", 0.0),
+        ("reconcile", 0.0),
+        ("sweep", 0.0),
+        ("polls", 0.017),
+    ]
+    assert told.outreach.runs_out_on is not None
+
+
 def test_trouble_and_silence_are_not_fresh(store: database.Store) -> None:
     """A stream that cannot be read says why and sends to the doctor; a store nobody reads from for 20 min is not fresh."""
     _polled(store, trouble="answered 503")
