@@ -26,6 +26,8 @@ WORKERS = (1, 2, 4)
 OUR_SHARE = 6
 """So many times longer than all that we and the simulators do for a batch the CRM lets it wait, so that this is what binds."""
 LEAST_S, MOST_S = 0.6, 10.0
+EVEN = max(WORKERS) * outbox.BATCH
+"""Every number of workers has as many batches each: a last one for somebody alone would be no measure of them all."""
 
 
 def run(scale: float) -> Findings:
@@ -36,7 +38,8 @@ def run(scale: float) -> Findings:
     with postgres() as url, site(people) as here, here.runtime(OUTBOOK_DATABASE_URL=url) as on:
         one_pass(on)
         one_pass(on)
-        chosen = sorted(crowd.linked(on.store))
+        everybody = sorted(crowd.linked(on.store))
+        chosen = everybody[: len(everybody) // EVEN * EVEN]
         found.size["linked people"] = len(chosen)
         with crew(here.environ | {"OUTBOOK_DATABASE_URL": url, "OUTBOOK_LOG_LEVEL": "WARNING"}) as hands:
             bare = _shared(found, here, on, hands, chosen, _Turn(1, 0.0))
