@@ -28,6 +28,7 @@ BENCHES = (
     "queue",
     "workers",
     "queries",
+    "steady",
     "year",
 )
 
