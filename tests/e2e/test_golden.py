@@ -122,3 +122,79 @@ def test_golden_trouble(page: Transcript) -> None:
     page.seen("failures", "retry", "--cause", "1")
     page.piped("sync")
     page.matches("trouble")
+
+
+def test_golden_admin(page: Transcript) -> None:
+    """Whoever edits the mapping and looks after the systems: checked, planned, put in force, fields made, webhooks, a move."""
+    stage = page.stage
+    stage.environ["OUTBOOK_OUTREACH__WEBHOOK_SECRET"] = "made up for a transcript"
+    who = _people(stage)
+    stage.later(60)
+    stage.sync()
+    page.seen("mapping", "init", "new.yaml")
+    text = Path("new.yaml").read_text(encoding="utf-8")
+    page.typed("typing mistakes: roll_up: [activ], on_conflict: cmr, person_job_titel")
+    wrong = text.replace("roll_up: [active", "roll_up: [activ").replace("on_conflict: crm", "on_conflict: cmr", 1)
+    Path("new.yaml").write_text(wrong.replace("{outreach: title,", "{outreach: titel,"), encoding="utf-8")
+    page.both("mapping", "check", "new.yaml")
+    page.typed("mended; the label of a paused sequence becomes On Hold")
+    Path("new.yaml").write_text(
+        text.replace('paused:     "Active – Paused"', 'paused:     "On Hold"'), encoding="utf-8"
+    )
+    page.seen("mapping", "check", "new.yaml")
+    page.seen("mapping", "check", "new.yaml", "--live")
+    page.seen("mapping", "diff", "in-force", "new.yaml")
+    stage.environ["OUTBOOK_WORKBOOKS__SETUP_API_KEY"] = "sim-admin-key"
+    stage.environ["OUTBOOK_MAPPING"] = "new.yaml"
+    page.seen("status")
+    page.both("plan", "--mapping", "new.yaml")
+    digest = page.hidden("plan", "--mapping", "new.yaml", "--json").report["plan"]
+    page.seen("mapping", "apply", "new.yaml", "--plan", digest)
+    page.seen("mapping", "apply", "new.yaml")
+    page.seen("mapping", "schema", "new.yaml", "--live", "--write")
+    page.seen("crm", "setup", "--dry-run")
+    page.seen("crm", "setup", "--yes")
+    page.seen("crm", "setup")
+    page.piped("sync")
+    stage.set_person(stage.person_of(who["cy"])["id"], cf_person_sequence_state="Finished")
+    page.both("reconcile")
+    page.seen("reconcile", "--repair")
+    page.seen("webhooks", "setup", "--url", "https://outbook.example")
+    page.both("webhooks", "status")
+    page.seen("webhooks", "remove")
+    page.seen("db", "rebind", "--yes")
+    page.seen("db", "copy", "--to", "sqlite:///moved.db")
+    page.seen("status")
+    page.matches("admin")
+
+
+def test_golden_refusals(page: Transcript) -> None:
+    """What is typed wrongly or lacks something: a sentence each, with the exit code, and never a traceback."""
+    stage = page.stage
+    page.seen("sync", "--direction", "sideways")
+    page.seen("resync", "--sequense", "1")
+    page.seen("resync", "--prospect", "x")
+    page.seen("resync", "--since", "yesterday", "--email", "nobody", "--ids-from", "missing.txt")
+    page.seen("failures", "show", "7")
+    page.seen("failures", "drop")
+    page.seen("held", "list", "--kind", "odd")
+    page.seen("link", "--prospect", "1")
+    page.seen("opt-in", "--reason", "asked")
+    page.seen("forget")
+    page.seen("pause", "everything")
+    page.seen("mapping", "check", "missing.yaml")
+    page.seen("mapping", "diff", "in-force", "missing.yaml")
+    page.seen("webhooks", "setup", "--url", "http://outbook.example")
+    page.seen("backfill", "missing.csv")
+    page.seen("crm", "setup")
+    page.seen("auth", "outreach")
+    page.seen("worker")
+    page.seen("status", "--watch", "--json")
+    stage.break_crm("status", times=None, op=None, path="api", args={"code": 503})
+    page.piped("sync", "--wait", "0")
+    stage.mend()
+    del stage.environ["OUTBOOK_OUTREACH__ACCESS_TOKEN"], stage.environ["OUTBOOK_WORKBOOKS__API_KEY"]
+    page.seen("sync")
+    stage.environ |= {"OUTBOOK_POLL_SECONDS": "often", "OUTBOOK_DATABASE_URL": "mysql://here"}
+    page.seen("status")
+    page.matches("refusals")

@@ -24,6 +24,17 @@ NOON = datetime(2026, 11, 20, 12, 0, 0, tzinfo=UTC)
 COLUMNS = "100"
 ESCAPES = re.compile(r"\x1b(\[[0-9;?]*[A-Za-z]|\]8;[^\x1b]*\x1b\\)")
 HASHES = re.compile(r"(sha256:|plan:)[0-9a-f]+")
+COUNTED = (
+    r"(?m)^calls +\d+ +\d+$",
+    r"\d+ calls this hour|\d+ within a year",
+    r"read \d+ records in \d+\.\d s|about \d+ calls of Outreach",
+    r"(?m)^\w+ +\d+ +[0-9a-f]{12}$",
+)
+"""Numbers that are nobody's promise, such as how many requests it took: their digits are told as noughts."""
+
+
+def _nought(found: re.Match[str]) -> str:
+    return "0" * len(found[0])
 
 
 class Terminal(io.StringIO):
@@ -75,6 +86,10 @@ class Transcript:
         self.seen(*arguments)
         return self.piped(*arguments)
 
+    def hidden(self, *arguments: str) -> Pass:
+        """Run a command of which nothing is kept."""
+        return self.stage.outbook(*arguments)
+
     def typed(self, words: str) -> None:
         """Keep what somebody did beside the command."""
         self._lines += [f"# {words}", ""]
@@ -99,6 +114,8 @@ class Transcript:
         for before, after in self._places():
             text = text.replace(before, after)
         text = re.sub(r"\bschema \d{4}\b", "schema 0000", text)
+        for pattern in COUNTED:
+            text = re.sub(pattern, lambda found: re.sub(r"\b[0-9a-f]*\d[0-9a-f]*\b", _nought, found[0]), text)
         return HASHES.sub(lambda found: found[1] + "0" * (len(found[0]) - len(found[1])), text)
 
     def _places(self) -> Iterator[tuple[str, str]]:

@@ -6,10 +6,12 @@ import os
 import signal
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import sqlalchemy.exc
 import typer
+from typer import rich_utils
+from typer.core import TyperGroup
 
 from worker import bootstrap, config, embedded, release, telemetry
 from worker.cli import (
@@ -44,8 +46,29 @@ if TYPE_CHECKING:
     from types import FrameType
 
 
+USAGE: type[Exception] = typer.BadParameter.__bases__[0]
+"""What is raised for a verb, option or value that does not exist; typer gives it no name of its own."""
+KEPT = "what was done is kept, and the next run goes on from here"
+
+
+class Interrupted(SystemExit):
+    """SIGINT: typer would turn it into an exit code without a word."""
+
+
+class _Door(TyperGroup):
+    """The verbs, told apart from whoever interrupts them."""
+
+    def invoke(self, ctx: Any) -> Any:  # noqa: ANN401 - typer's own signature
+        """Run the verb that was typed."""
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            raise Interrupted(128 + signal.SIGINT) from None
+
+
 app = typer.Typer(
     name="outbook",
+    cls=_Door,
     help="Keep Outreach and Workbooks in agreement.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
@@ -107,7 +130,11 @@ def main() -> None:
     signal.signal(signal.SIGTERM, _terminate)
     telemetry.configure("WARNING")
     try:
-        app()
+        code = app(prog_name="outbook", standalone_mode=False)
+    except USAGE as wrong:
+        _misused(wrong)
+    except (typer.Abort, Interrupted, Terminated) as end:
+        _stopped(end)
     except config.SettingsInvalid as invalid:
         _leave(INVALID, *(f"{problem}" for problem in invalid.problems))
     except mapping_file.MappingInvalid as invalid:
@@ -120,11 +147,28 @@ def main() -> None:
         _leave(UNEXPECTED, str(error))
     except sqlalchemy.exc.DBAPIError as error:
         _leave(UNEXPECTED, f"the database: {telemetry.scrub(str(error.orig))}")
-    except KeyboardInterrupt:
-        _leave(128 + signal.SIGINT, "interrupted; what was done is kept, and the next run goes on from here")
+    sys.exit(code or 0)
 
 
-def _leave(code: int, *lines: str) -> None:
+def _misused(wrong: Any) -> NoReturn:  # noqa: ANN401 - typer names its class nowhere
+    """Say what was typed wrongly and where help is; a noun alone shows its verbs."""
+    words, verb = (
+        wrong.format_message().replace("Value error, ", ""),
+        wrong.ctx.command_path if wrong.ctx else "outbook",
+    )
+    if words.startswith("Usage:") or not words or type(wrong).__name__.startswith("NoArgs"):
+        rich_utils.rich_format_error(wrong)
+        _leave(INVALID)
+    _leave(INVALID, f"{words.removesuffix('.').removesuffix('?')}; see {verb} --help")
+
+
+def _stopped(end: BaseException) -> NoReturn:
+    if isinstance(end, Terminated):
+        _leave(128 + signal.SIGTERM, f"told to stop; {KEPT}")
+    _leave(128 + signal.SIGINT, f"interrupted; {KEPT}" if isinstance(end, Interrupted) else "stopped; nothing was done")
+
+
+def _leave(code: int, *lines: str) -> NoReturn:
     for line in lines:
         sys.stderr.write(f"outbook: {line}\n")
     sys.exit(code)

@@ -115,7 +115,7 @@ def _told(step: Step) -> dict[str, object]:
 
 def _words(steps: Sequence[Step], made: Sequence[Step], troubles: Sequence[Trouble], *, dry_run: bool) -> str:
     if dry_run and steps:
-        return f"{len(steps)} to make; nothing was done"
+        return f"{len(steps)} to make; nothing was done\nnext: outbook crm setup"
     if made:
         return "\n".join(f"made: {step}" for step in made)
     return "nothing was made" if troubles else "Workbooks has everything that the mapping names"

@@ -231,6 +231,5 @@ def init(
         say_json({"file": str(file), "written": True, "schema": str(schema)})
     else:
         typer.echo(f"{file}: written; edit it, then set OUTBOOK_MAPPING={file}")
-        typer.echo(
-            f"{schema}: with it an editor completes; real field names: outbook mapping schema {file} --live --write"
-        )
+        typer.echo(f"{schema}: by it an editor completes; with the real field names after the next command")
+        typer.echo(f"next: outbook mapping schema {file} --live --write")

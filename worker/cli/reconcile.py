@@ -120,12 +120,12 @@ def _say(compared: repair.Compared, told: _Told, calls: dict[str, int], *, as_js
     if as_json:
         say_json(document)
     else:
-        page(*_drawn(compared, mended=told.repaired is not None))
+        page(*_drawn(compared, told.repaired))
     for line in told.troubles[:SHOWN]:
         sys.stderr.write(f"outbook: {line}\n")
 
 
-def _drawn(compared: repair.Compared, *, mended: bool) -> Iterator[RenderableType]:
+def _drawn(compared: repair.Compared, repaired: dict[str, Any] | None) -> Iterator[RenderableType]:
     whole = "" if compared.complete else ", not at its end yet"
     yield f"{compared.coverage:g} % of {count(compared.pairs, 'pair')} compared{whole}"
     yield f"differences: {repair.words_of(compared.found)}"
@@ -144,5 +144,9 @@ def _drawn(compared: repair.Compared, *, mended: bool) -> Iterator[RenderableTyp
     yield listed
     if len(findings) > SHOWN:
         yield f"and {len(findings) - SHOWN} more; --json lists them"
-    if not mended:
+    if repaired is None:
         yield "next: outbook reconcile --repair"
+        return
+    done = repaired.get("pass", {}).get("converged", not repaired["opened"])
+    end = "all of it is done" if done else "not all of it is done yet"
+    yield f"set right: {count(repaired['opened'], 'record')}, {count(repaired['held'], 'entry', 'entries')} held; {end}"

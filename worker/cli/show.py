@@ -182,6 +182,8 @@ def say_report(report: Report) -> None:
 
 
 def _next(told: Mapping[str, Any]) -> Iterator[str]:
+    if told.get("troubles"):
+        yield "next: outbook doctor"
     if told["failed"]:
         yield "next: outbook failures list"
     if told["held"]:
