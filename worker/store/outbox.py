@@ -14,7 +14,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from worker.core.intents import UNCONFIRMED
 from worker.core.records import Kind, Ref
 from worker.store import meta
-from worker.store.database import among, chunks, table_of, upsert
+from worker.store.database import among, chunks, list_of, new, table_of, upsert
 from worker.store.mirror import MIRROR
 from worker.store.tables import ChangeRow, HoldRow
 
@@ -79,9 +79,9 @@ class Change:
 def open_changes(db: sa.Connection, kind: Kind, ids: Iterable[int], *, lane: Lane, now: datetime) -> int:
     """Open a row for each record, or make the open one look again; return how many records that is."""
     wanted = sorted(set(ids))
-    source = [_fresh(kind, record_id, lane, now) for record_id in wanted]
-    for start in range(0, len(source), 500):
-        db.execute(_opening(db, sa.insert(CHANGE)), source[start : start + 500])
+    if wanted:
+        told = list_of(db, wanted)
+        open_rows(db, rows_for(kind, told.c.value, now, lane=lane).where(told.c.value.is_not(None)))
     return len(wanted)
 
 
@@ -113,9 +113,9 @@ def _everyone(now: datetime) -> sa.Select[Any]:
     return rows_for(Kind.PROSPECT, MIRROR.c.prospect_id, now)
 
 
-def rows_for(kind: Kind, record_id: sa.ColumnElement[Any], now: datetime) -> sa.Select[Any]:
-    """Return a query of fresh rows, behind single edits, for the records that a column names."""
-    blank = _fresh(kind, 0, Lane.BULK, now)
+def rows_for(kind: Kind, record_id: sa.ColumnElement[Any], now: datetime, *, lane: Lane = Lane.BULK) -> sa.Select[Any]:
+    """Return a query of fresh rows, behind single edits if nothing else is said, for the records that a column names."""
+    blank = _fresh(kind, lane, now)
     told = [
         record_id.label(name) if name == "record_id" else sa.literal(value, CHANGE.c[name].type).label(name)
         for name, value in blank.items()
@@ -125,16 +125,17 @@ def rows_for(kind: Kind, record_id: sa.ColumnElement[Any], now: datetime) -> sa.
 
 def open_rows(db: sa.Connection, query: sa.Select[Any]) -> int:
     """Open the rows of a query in one statement; return how many records that is."""
-    names = list(_fresh(Kind.PROSPECT, 0, Lane.BULK, None))
+    names = list(_fresh(Kind.PROSPECT, Lane.BULK, None))
+    make = sqlite.insert if db.dialect.name == "sqlite" else postgresql.insert
     # Without the option SQLAlchemy does not ask Postgres how many rows an INSERT wrote.
-    statement = _opening(db, sa.insert(CHANGE).from_select(names, query)).execution_options(preserve_rowcount=True)
+    statement = _opening(make(CHANGE).from_select(names, query)).execution_options(preserve_rowcount=True)
     return int(db.execute(statement).rowcount)
 
 
-def _fresh(kind: Kind, record_id: int, lane: Lane, now: datetime | None) -> dict[str, Any]:
+def _fresh(kind: Kind, lane: Lane, now: datetime | None) -> dict[str, Any]:
     return {
         "kind": kind.value,
-        "record_id": record_id,
+        "record_id": 0,
         "lane": int(lane),
         "state": Standing.DUE.value,
         "generation": 1,
@@ -146,23 +147,19 @@ def _fresh(kind: Kind, record_id: int, lane: Lane, now: datetime | None) -> dict
     }
 
 
-def _opening(db: sa.Connection, plain: Any) -> Any:  # noqa: ANN401 - an insert of either dialect
-    make = sqlite.insert if db.dialect.name == "sqlite" else postgresql.insert
-    statement = make(CHANGE)
-    if plain.select is not None:
-        statement = statement.from_select(plain._select_names, plain.select)  # noqa: SLF001 - the names just given
-    new = statement.excluded
+def _opening(statement: Any) -> Any:  # noqa: ANN401 - an insert of either dialect
+    lane, opened_at, next_at = (new(CHANGE.c[name]) for name in ("lane", "opened_at", "next_at"))
     waiting = CHANGE.c.state != Standing.DUE
     return statement.on_conflict_do_update(
         index_elements=["kind", "record_id"],
         set_={
             "generation": CHANGE.c.generation + 1,
-            "lane": sa.case((new.lane < CHANGE.c.lane, new.lane), else_=CHANGE.c.lane),
+            "lane": sa.case((lane < CHANGE.c.lane, lane), else_=CHANGE.c.lane),
             "state": Standing.DUE.value,
             "attempts": sa.case((waiting, 0), else_=CHANGE.c.attempts),
             "failed_at": None,
-            "opened_at": sa.case((waiting, new.opened_at), else_=CHANGE.c.opened_at),
-            "next_at": sa.case((CHANGE.c.next_at < new.next_at, CHANGE.c.next_at), else_=new.next_at),
+            "opened_at": sa.case((waiting, opened_at), else_=CHANGE.c.opened_at),
+            "next_at": sa.case((CHANGE.c.next_at < next_at, CHANGE.c.next_at), else_=next_at),
         },
     )
 
