@@ -11,6 +11,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from worker.core import lanes
 from worker.core.records import Kind
 from worker.store import links, mirror, outbox, tables
 from worker.store.database import CHUNK, Store
@@ -35,7 +36,8 @@ RECENT = 3
 LONG_AGO = timedelta(days=60)
 SEQUENCES = 50
 """Copies are spread over so many times the sequences."""
-DAYS, LANES = 365, ("changes", "optout", "sweep", "reconcile")
+DAYS, HOURLY_DAYS = 365, 9
+"""A year of calls: by the hour as far back as they are kept so, by the day before that."""
 WEBHOOKS, RUNS = 50_000, 5_000
 
 
@@ -115,10 +117,10 @@ def _past(db: sa.Connection, now: datetime) -> None:
     """Write down a year of calls, webhooks that were looked at, passes that were made."""
     hour = now.replace(minute=0, second=0, microsecond=0)
     calls = [
-        {"system": system, "lane": lane, "hour": hour - timedelta(hours=back), "calls": 3}
+        {"system": system, "lane": lane.name, "hour": hour - timedelta(hours=back), "calls": 3}
         for system in ("outreach", "crm")
-        for lane in LANES
-        for back in range(2, DAYS * 24)
+        for lane in lanes.LANES
+        for back in (*range(2, HOURLY_DAYS * 24), *range(HOURLY_DAYS * 24, DAYS * 24, 24))
     ]
     webhooks = [
         {
