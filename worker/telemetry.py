@@ -166,6 +166,8 @@ class _StderrHandler(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Write one line; of a record that cannot be formatted only its place, for its arguments are not redacted."""
+        if record.levelno < logging.WARNING and record.name.partition(".")[0] in _QUIET:
+            return  # whoever opened that logger: the rows that SQLAlchemy shows there are people
         try:
             line = self.format(record)
         except Exception as error:  # noqa: BLE001 - a log line must never end the work it tells of

@@ -211,6 +211,36 @@ def test_chatty_libraries_are_quiet(capfd: pytest.CaptureFixture[str]) -> None:
     assert [json.loads(line)["event"] for line in capfd.readouterr().err.splitlines()] == ["warning"] * 5
 
 
+@pytest.mark.parametrize("name", ["alembic.runtime", "celery.app", "httpcore.http11", "httpx", "kombu", "sqlalchemy"])
+def test_an_opened_library_stays_quiet(capfd: pytest.CaptureFixture[str], name: str) -> None:
+    """Whoever opens a library's logger by hand hears its warnings, and none of the rows, headers and bodies below them."""
+    configure("DEBUG", as_json=True)
+    library = logging.getLogger(name)
+    library.setLevel(logging.DEBUG)
+    try:
+        library.debug("Row %r", (7, "Lovelace"))
+        library.info("Headers %r", {"x": "Lovelace"})
+        library.warning("a warning")
+    finally:
+        library.setLevel(logging.WARNING)
+    assert [json.loads(line)["event"] for line in capfd.readouterr().err.splitlines()] == ["a warning"]
+
+
+def test_opened_rows_of_a_real_query_stay_inside(capfd: pytest.CaptureFixture[str]) -> None:
+    """SQLAlchemy shows every row it reads on its logger at DEBUG: names cannot be told from other words there."""
+    configure("DEBUG", as_json=True)
+    opened = logging.getLogger("sqlalchemy.engine")
+    opened.setLevel(logging.DEBUG)
+    engine = sqlalchemy.create_engine("sqlite://", hide_parameters=True)
+    try:
+        with engine.connect() as db:
+            assert db.execute(sqlalchemy.text("select 'Lovelace'")).scalar_one() == "Lovelace"
+    finally:
+        engine.dispose()
+        opened.setLevel(logging.NOTSET)
+    assert_clean(capfd.readouterr().err)
+
+
 def test_a_line_that_cannot_be_formatted_tells_only_its_place(capfd: pytest.CaptureFixture[str]) -> None:
     """A wrong format string neither raises nor prints its arguments."""
     configure(as_json=True)
