@@ -233,6 +233,14 @@ def test_all_mistakes_are_told_at_once() -> None:
     assert [(one.line, one.column) for one in problems(text)] == [(4, 16), (10, 19), (25, 12)]
 
 
+def test_a_wrong_shape_hides_no_wrong_line() -> None:
+    """A word that is none and an attribute that Outreach has not are told together, each in its place."""
+    text = edited(("create_people: all", "create_people: some"), (HERE, "outreach: frstName"), text=SMALL)
+    found = problems(text)
+    assert [(one.line, one.column) for one in found] == [(4, 16), (12, 33)]
+    assert "did you mean 'firstName'?" in found[1].words
+
+
 def test_both_sources_are_one_too_many() -> None:
     """A field that names two sources has two problems: that, and a direction that cannot hold for both."""
     found = problems(edited((HERE, "outreach: firstName, outbook: error"), text=SMALL))

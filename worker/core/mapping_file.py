@@ -81,7 +81,7 @@ def read(text: str, name: str = "mapping") -> Read:
         document = Document.model_validate(yaml_tree.plain(tree))
     except pydantic.ValidationError as invalid:
         problems = [problem for error in invalid.errors() for problem in _problems(tree, error)]
-        raise MappingInvalid(name, problems) from None
+        raise MappingInvalid(name, sorted({*problems, *_beside(tree)})) from None
     problems = list(_contradictions(tree, document))
     if problems:
         raise MappingInvalid(name, problems)
@@ -154,6 +154,17 @@ def _keys_beside(path: Sequence[Any]) -> list[str]:
     above = tuple(part for part in path[:-1] if isinstance(part, str))
     model: type[pydantic.BaseModel] = FieldLine if above[:1] == ("fields",) else SECTIONS.get(above, Document)
     return list(model.model_fields)
+
+
+def _beside(tree: Any) -> Iterator[Problem]:  # noqa: ANN401 - see yaml_tree.parse
+    """Find what is wrong with single lines of a file whose shape is wrong elsewhere, so that nobody has to check twice."""
+    lines = yaml_tree.plain(tree).get("fields")
+    for crm, told in lines.items() if isinstance(lines, dict) else ():
+        try:
+            line = FieldLine.model_validate(told)
+        except pydantic.ValidationError:
+            continue
+        yield from (Problem(*place(tree, ["fields", crm, key]), words) for key, words in _line_problems(line))
 
 
 def _contradictions(tree: Any, document: Document) -> Iterator[Problem]:  # noqa: ANN401 - see yaml_tree.parse
