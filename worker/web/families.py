@@ -185,7 +185,9 @@ def _budget(facts: Facts) -> Iterator[Metric]:
         if limit is not None
         for lane in lanes.LANES
     ]
-    words = "Calls left by lane: each leaves something to those that stop after it, and the last of an hour to opt-outs."
+    words = (
+        "Calls left by lane: each leaves something to those that stop after it, and the last of an hour to opt-outs."
+    )
     yield _gauge("budget_left_calls", words, (*labels, "lane"), left)
     rates = {one.lane: one.rate for one in told.slowed}
     words = "The share of its normal rate at which a lane goes on, for the year's calls to last; 0 is a stop."
