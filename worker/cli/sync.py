@@ -64,6 +64,7 @@ def sync(
             on_apply=progress.applied,
             on_sweep=progress.swept,
             lane=bootstrap.lane,
+            rate=runtime.rate,
             flush=runtime.flush,
             stopping=stopper.wanted,
         )

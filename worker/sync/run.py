@@ -139,6 +139,7 @@ class Pass:
     on_apply: Callable[[Tally, int], None] = lambda _tally, _left: None
     on_sweep: Callable[[str, int], None] = lambda _kind, _read: None
     lane: Callable[[str], AbstractContextManager[None]] = lambda _lane: nullcontext()
+    rate: Callable[[str], float] = lambda _lane: 1.0
     flush: Callable[[], None] = lambda: None
     stopping: Callable[[], bool] = lambda: False
     look: Callable[[Applier], list[dict[str, Any]]] | None = None

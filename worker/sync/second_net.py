@@ -45,7 +45,7 @@ def take_due(this: Pass, report: Report, *, heed: Callable[[], None]) -> bool:
     found = False
     try:
         with this.lane(sweep.LANE):
-            for told in sweep.catch_up(this.on):
+            for told in sweep.catch_up(this.on, this.rate(sweep.LANE)):
                 found = _is_news(this, report, told) or found
                 heed()
     except errors.BudgetSpent as spent:

@@ -147,10 +147,10 @@ def _due(kind: Kind, on: Applier, until: datetime, rate: float) -> Iterator[Swep
             return
 
 
-def catch_up(on: Applier) -> Iterator[Swept]:
-    """Take every slice that is due of the rounds that no worker seems to walk."""
-    for kind in late(on):
-        yield from _due(kind, on, datetime.max.replace(tzinfo=UTC), 1.0)
+def catch_up(on: Applier, rate: float) -> Iterator[Swept]:
+    """Take every slice that is due of the rounds that no worker seems to walk; none at a rate of 0."""
+    for kind in late(on) if rate > 0 else ():
+        yield from _due(kind, on, datetime.max.replace(tzinfo=UTC), rate)
 
 
 def late(on: Applier) -> list[Kind]:
