@@ -9,9 +9,11 @@ from __future__ import annotations
 import contextlib
 import tempfile
 from pathlib import Path
+from queue import Empty
 from typing import TYPE_CHECKING, Any
 
 import celery
+import structlog
 from celery.signals import after_task_publish, before_task_publish, setup_logging, task_postrun
 from kombu import Queue
 from kombu.transport import redis
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
 
     from worker.config import Settings
 
+log = structlog.get_logger("outbook")
 OPT_OUT, APPLY, POLL, SLOW = "optout", "apply", "poll", "slow"
 SWEEP_S = 5.0
 HINTS_S = 1.0
@@ -123,7 +126,20 @@ class Slots(redis.QoS):
             raise
 
 
-redis.Channel.QoS = Slots
+class Line(redis.Channel):
+    """Reads messages; what is none, not even JSON, is dropped with a word, for kombu's worker would end of it."""
+
+    QoS = Slots
+
+    def _brpop_read(self, **options: object) -> bool:
+        try:
+            return bool(super()._brpop_read(**options))  # type: ignore[misc]
+        except ValueError as error:
+            log.warning("no_message", reason=type(error).__name__)
+            raise Empty from None
+
+
+redis.Transport.Channel = Line
 
 
 def beat_table(poll_seconds: float, *, webhooks: bool = False) -> dict[str, dict[str, Any]]:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator
+from queue import Empty
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import redis
-from kombu.transport.redis import Channel, Transport
+from kombu.transport.redis import Transport
 from redis.exceptions import OutOfMemoryError, ResponseError
 
-from worker.app import Slots, app
+from worker.app import Line, Slots, app
 
 
 class Away:
@@ -46,5 +49,22 @@ def test_a_broker_that_refuses_ends_no_worker() -> None:
 
 
 def test_workers_count_their_slots_so() -> None:
-    """Every channel of ours counts in this way."""
-    assert Channel.QoS is Slots
+    """Every channel of ours is of this kind."""
+    assert Transport.Channel is Line
+    assert Line.QoS is Slots
+
+
+@pytest.mark.parametrize("text", [b"\xff\xfe", b"no JSON", b""])
+def test_what_is_no_message_is_dropped(text: bytes) -> None:
+    """It counts as nothing having come; whatever else goes wrong while reading is told."""
+    line: Any = object.__new__(Line)
+    line.client = SimpleNamespace(connection=None, parse_response=lambda *_: (b"apply", text))
+    line._queue_cycle = SimpleNamespace(rotate=lambda _: None)
+    line.connection_errors = (redis.ConnectionError,)
+    line.connection = SimpleNamespace(_deliver=None)
+    line._flush_brpop_reauth = lambda: None
+    with pytest.raises(Empty):
+        line._brpop_read()
+    line.client = SimpleNamespace(connection=None, parse_response=lambda *_: 1 // 0)
+    with pytest.raises(ZeroDivisionError):
+        line._brpop_read()
