@@ -16,8 +16,8 @@ from tests.fault.scene import Scenario, Scene
 
 PATIENCE_S = 120.0
 """How long after the last fault everything may take to come right (I1)."""
-LOAD_S = 0.1
-"""How long each of those who are there from the start may take, where they are many."""
+CALM_S, LOAD_S = 300.0, 0.1
+"""How long those who are there from the start may take to arrive, and each of them where they are many."""
 WAVES = 4
 
 
@@ -31,7 +31,7 @@ def play(
     plan = scenario.draw(f"{seed} {scenario.name}", records, first=first, waves=waves)
     scene = Scene(rig, random.Random(f"{seed} {scenario.name} strikes"), plan)
     try:
-        scene.people = _prepared(rig, plan, max(PATIENCE_S, records * LOAD_S))
+        scene.people = _prepared(rig, plan, max(CALM_S, records * LOAD_S))
     except Unsettled as problem:
         return Verdict(violated=[f"I1 the calm before the storm: {problem}; {rig.stuck()}"])
     scene.since = rig.mark()
