@@ -16,8 +16,8 @@ from worker.cli import cost
 from worker.cli.exits import INVALID, UNFINISHED, noted
 from worker.cli.show import Progress, local, page, say_json, table
 from worker.cli.stopper import Stopper
-from worker.core import errors
-from worker.core.records import Kind
+from worker.core import errors, lanes
+from worker.core.records import Kind, System
 from worker.remote.share import Organisation, Share, ShareInvalid
 from worker.sync import backfill as sync_backfill
 from worker.sync.backfill import Fetched, Loaded, Need
@@ -25,7 +25,8 @@ from worker.sync.cost import Cost
 from worker.sync.poll import Polled
 from worker.sync.run import Interrupted
 
-LANE = "backfill"
+LANE = lanes.BACKFILL
+WAITS = "calls are short just now, and what is not known here waits first; the same command goes on later"
 
 
 @dataclass(slots=True)
@@ -150,8 +151,16 @@ def _fetch(runtime: bootstrap.Runtime, report: Report, watch: _Watch) -> None:
 
             def on_page(records: int, kind: Kind = need.kind) -> None:
                 watch.read(kind, records)
+                _heed_pace(runtime)
 
+            _heed_pace(runtime)
             report.fetched.append(sync_backfill.fetch(runtime.applier(), need, on_page=on_page))
+
+
+def _heed_pace(runtime: bootstrap.Runtime) -> None:
+    """Stop where the year's calls, or the hour's, are short: of all that can wait this waits first."""
+    if runtime.rate(LANE) <= 0:
+        raise errors.BudgetSpent(WAITS, system=System.OUTREACH)
 
 
 def _complete(runtime: bootstrap.Runtime, report: Report) -> None:

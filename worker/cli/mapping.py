@@ -11,12 +11,14 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from worker import bootstrap, config
-from worker.cli import editor
+from worker.cli import cost, editor
 from worker.cli.exits import INVALID
 from worker.cli.show import count, say_json
 from worker.core import mapping_diff, mapping_file, mapping_tests, yaml_tree
-from worker.store import mappings
+from worker.core.records import Kind
+from worker.store import links, mappings
 from worker.sync import adoption, in_force, live
+from worker.sync.cost import of_looking_again
 
 if TYPE_CHECKING:
     from worker.core.mapping import Mapping
@@ -140,6 +142,14 @@ def _named(name: str) -> Mapping:
     return stored
 
 
+def _tell_cost(runtime: bootstrap.Runtime, version: str) -> None:
+    """Say what looking at everyone again takes at most, if that is much; `outbook plan --mapping` knows it exactly."""
+    with runtime.store.read() as db:
+        pairs = 0 if mappings.version(db) == version else links.count(db, Kind.PROSPECT)
+    if pairs > cost.MANY:
+        cost.say(runtime.store, runtime.settings, f"{pairs} people looked at again", of_looking_again(pairs))
+
+
 @app.command()
 def apply(
     file: Path | None = typer.Argument(
@@ -159,6 +169,8 @@ def apply(
     with bootstrap.runtime(settings, read.mapping) as runtime:
         on = runtime.applier(replace(runtime.permit(), to_crm=True, to_outreach=True))
         moved = adoption.moved(on, _whole(digest)) if digest else []
+        if not moved:
+            _tell_cost(runtime, on.mapping.version)
         taken = None if moved else adoption.apply(on)
         with runtime.store.read() as db:
             unread = mappings.unread(db)
