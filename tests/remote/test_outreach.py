@@ -330,7 +330,7 @@ def test_prospects_are_found_by_address(vendor: Vendor, reply: Reply) -> None:
     plain, awkward = (request.url.params for request in vendor.requests)
     assert plain["filter[emails]"] == "Ann@X.example,ann@x.example,bo@x.example"
     assert "newFilterSyntax" not in plain
-    assert plain["fields[prospect]"] == "firstName,emails,updatedAt"
+    assert plain["fields[prospect]"] == "firstName,emails,updatedAt,trashedAt"
     assert awkward.get_list("filter[emails][]") == ["a,b@x.example", "a..b@x.example"]
     assert awkward["newFilterSyntax"] == "true"
 

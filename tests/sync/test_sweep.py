@@ -218,7 +218,7 @@ def test_the_slices_say_only_what_is_compared(scene: Scene) -> None:
     asked = {call.path.rpartition("/")[2]: dict(parse_qsl(call.query)) for call in scene.wire.calls}
     assert all((one["sort"], one["filter[id]"]) == ("id", "1..inf") for one in asked.values())
     assert asked["tasks"]["filter[state]"] == "incomplete,pending"
-    opt_outs = "emailOptedOut,emailsOptStatus,emailsOptedAt,optedOut,optedOutAt,updatedAt"
+    opt_outs = "emailOptedOut,emailsOptStatus,emailsOptedAt,optedOut,optedOutAt,updatedAt,trashedAt"
     assert asked["prospects"]["fields[prospect]"] == opt_outs
 
 

@@ -255,12 +255,12 @@ class Outreach:
     def _all(
         self, asked: outreach_json.Shape, wanted: frozenset[str], params: list[tuple[str, str]]
     ) -> list[records.Snapshot]:
-        """Return a filtered collection, paged to its end."""
+        """Return a filtered collection, paged to its end, without what is in the vendor's bin."""
         page = self._page(asked, wanted, self.client.url(f"/api/v2/{asked.kind.value}", params), None)
         found = page.snapshots
         for _ in range(PAGES_A_LOOK_UP):
             if page.next is None:
-                return found
+                return [one for one in found if not one.deleted]
             page = self._page(asked, wanted, self.client.same_host(page.next), page.next)
             found += page.snapshots
         raise errors.ContractBroken("a look-up has no end: its filter was not honoured", system=self.client.system)

@@ -17,6 +17,7 @@ from worker.core import errors
 from worker.core.records import Kind, Ref
 from worker.remote import base
 from worker.remote.outreach import IDS_A_CALL
+from worker.remote.outreach_json import TRASHED
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -43,7 +44,7 @@ class Unintelligible(Exception):
 class Hint:
     """What to look at. ``address`` is an e-mail address' id of which it is not told whose it is. Neither: nothing of ours.
 
-    ``destroyed`` says that the record itself is said to be gone.
+    ``destroyed`` says that the record itself is said to be gone, or in the vendor's bin.
     """
 
     ref: Ref | None = None
@@ -118,9 +119,14 @@ def read(body: bytes) -> Hint:
     if record_id is None or not 0 < record_id < 2**63:
         raise Unintelligible("no usable id")
     if resource != ADDRESS:
-        return Hint(Ref(_KINDS[resource], record_id), destroyed=_action(document) in _GONE)
+        return Hint(Ref(_KINDS[resource], record_id), destroyed=_action(document) in _GONE or _is_trashed(data))
     owner = _related(data, "prospect")
     return Hint(Ref(Kind.PROSPECT, owner)) if owner is not None else Hint(address=record_id)
+
+
+def _is_trashed(data: dict[str, Any]) -> bool:
+    attributes = data.get("attributes")
+    return isinstance(attributes, dict) and bool(attributes.get(TRASHED))
 
 
 def _action(document: dict[str, Any]) -> str:

@@ -25,6 +25,9 @@ TYPES = {
 }
 """The ``type`` of each kind's resource object; its collection is the kind's value (facts, section 6)."""
 
+TRASHED = "trashedAt"
+"""When a prospect was put into the bin. Whether it is shown or listed there is unknown (facts, outreach-api 6.4 and 8):
+if it is, that is a deletion all the same."""
 _ANYTHING: msgspec.json.Decoder[Any] = msgspec.json.Decoder()
 
 
@@ -74,8 +77,9 @@ class Shape:
 
 
 def shape(kind: records.Kind, attributes: Iterable[str], relations: Iterable[str]) -> Shape:
-    """Return the decoder for pages of ``kind`` that keeps these attributes (and updatedAt) and relations only."""
-    return _shape(kind, tuple(dict.fromkeys((*attributes, "updatedAt"))), tuple(dict.fromkeys(relations)))
+    """Return the decoder for pages of ``kind`` that keeps these attributes (and what every one is asked) and relations only."""
+    always = ("updatedAt", TRASHED) if kind is records.Kind.PROSPECT else ("updatedAt",)
+    return _shape(kind, tuple(dict.fromkeys((*attributes, *always))), tuple(dict.fromkeys(relations)))
 
 
 @lru_cache(maxsize=64)
@@ -163,20 +167,24 @@ def _must_be_of(kind: records.Kind, types: set[str], complaints: object) -> None
 def _snapshot(resource: Resource, asked: Shape, wanted: frozenset[str]) -> records.Snapshot:
     """Return one typed resource as a snapshot."""
     fields: dict[str, records.Value] = {}
-    updated_at = None
+    updated_at, trashed = None, False
     if isinstance(resource.attributes, msgspec.Struct):
         values = msgspec.structs.astuple(resource.attributes)
         told = zip(asked.attributes, values, strict=True)
         fields = {name: value for name, value in told if value is not UNSET and name in wanted}
         updated_at = _moment(values[asked.attributes.index("updatedAt")])
+        trashed = TRASHED in asked.attributes and _is_told(values[asked.attributes.index(TRASHED)])
     relations: dict[str, int | None] = {}
     if isinstance(resource.relationships, msgspec.Struct):
         for name, relation in zip(asked.relations, msgspec.structs.astuple(resource.relationships), strict=True):
             if isinstance(relation, _Relation):
                 _relate(relations, name, relation.data)
-    return records.Snapshot(
-        ref=records.Ref(asked.kind, _id(resource.id)), fields=fields, updated_at=updated_at, relations=relations
-    )
+    ref = records.Ref(asked.kind, _id(resource.id))
+    return records.Snapshot(ref, fields, updated_at, deleted=trashed, relations=relations)
+
+
+def _is_told(value: object) -> bool:
+    return value is not UNSET and bool(value)
 
 
 def _relate(relations: dict[str, int | None], name: str, data: object) -> None:
@@ -209,6 +217,7 @@ def _loose_snapshot(
         ref=records.Ref(kind, _id(item.get("id"))),
         fields={name: value for name, value in attributes.items() if wanted is None or name in wanted},
         updated_at=_moment(attributes.get("updatedAt")),
+        deleted=wanted is not None and kind is records.Kind.PROSPECT and bool(attributes.get(TRASHED)),
         relations=held,
     )
 

@@ -44,8 +44,6 @@ BATCH = 1000
 AGAIN = timedelta(seconds=15)
 """When Outreach could not be asked, the next try comes after so long; the polls do not wait for it."""
 ORDER = (Kind.SEQUENCE, Kind.STEP, Kind.PROSPECT, Kind.STATE, Kind.TASK)
-TRASHED = "trashedAt"
-"""A deleted prospect may still be shown by id, with the time of its deletion (facts, outreach-api 6.4 and 8)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,15 +175,11 @@ def _portions(records: dict[int, list[int]]) -> Iterator[dict[int, list[int]]]:
 
 def _fetch(desk: _Desk, kind: Kind, named_by: dict[int, list[int]], destroyed: set[Ref]) -> notice.Told:
     """Fetch records by id and keep them, and bury what is gone. The webhooks are done with in the same transaction."""
-    wanted = streams.attributes(kind, desk.mapping)
-    trash = (TRASHED,) if kind is Kind.PROSPECT and TRASHED not in wanted else ()
-    answered = desk.remotes.outreach.by_ids(
-        kind, list(named_by), attributes=(*wanted, *trash), relations=streams.relations(kind)
+    there = desk.remotes.outreach.by_ids(
+        kind, list(named_by), attributes=streams.attributes(kind, desk.mapping), relations=streams.relations(kind)
     )
-    there = [_without_trash(one) if trash else one for one in answered if not one.fields.get(TRASHED)]
-    trashed = {one.ref.id for one in answered if one.fields.get(TRASHED)}
-    missing = set(named_by) - {one.ref.id for one in answered}
-    gone = trashed | {one for one in missing if Ref(kind, one) in destroyed}
+    missing = set(named_by) - {one.ref.id for one in there}
+    gone = {one for one in missing if Ref(kind, one) in destroyed}
     with desk.store.write() as db:
         in_force.guard(db, desk.mapping)
         kept = _keep(db, desk, kind, there)
@@ -205,7 +199,3 @@ def _keep(db: sa.Connection, desk: _Desk, kind: Kind, there: Sequence[Snapshot])
     known = mirror.load(db, kind, lacking) if lacking else {}
     whole = [poll.filled_in(one, known.get(one.ref.id)) for one in there]
     return notice.keep(db, kind, whole, mapping=desk.mapping, names=desk.names, now=desk.now())
-
-
-def _without_trash(snapshot: Snapshot) -> Snapshot:
-    return replace(snapshot, fields={name: value for name, value in snapshot.fields.items() if name != TRASHED})

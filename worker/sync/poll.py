@@ -15,12 +15,12 @@ from worker.core.records import Kind, System
 from worker.remote.base import LinkRefused
 from worker.store import counters, cursors, mirror, outbox, sights
 from worker.store.sights import Channel
-from worker.sync import in_force, notice, streams
+from worker.sync import in_force, notice, removals, streams
 from worker.sync.ahead import Lookout
 from worker.sync.case import kept_alive
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from datetime import datetime
 
     import sqlalchemy as sa
@@ -143,7 +143,7 @@ def _read(
             step = read(reading, remotes=remotes, mapping=mapping, lacking=lacking)
             page = _complete(step.page, stream, store=store, remotes=remotes, mapping=mapping)
             with store.write() as db:
-                told = notice.keep(db, stream, page.snapshots, mapping=mapping, names=names, now=now())
+                told = _keep(db, stream, page.snapshots, mapping=mapping, names=names, now=now())
                 _count(db, reading, told, len(page.snapshots), now())
                 _stand(db, reading, step, now())
             _trace(span, reading, told, len(page.snapshots))
@@ -156,6 +156,19 @@ def _read(
         if step.last or enough:
             return replace(total, ended=step.last)
         reading = step.reading
+
+
+def _keep(
+    db: sa.Connection, stream: Kind, found: Sequence[Snapshot], *, mapping: Mapping, names: Names, now: datetime
+) -> notice.Told:
+    """Store a page. What Outreach shows in its bin is gone; in the CRM a deletion is a snapshot like any other."""
+    binned = {one.ref.id for one in found if one.deleted and stream.system is System.OUTREACH}
+    there = [one for one in found if one.ref.id not in binned]
+    told = notice.keep(db, stream, there, mapping=mapping, names=names, now=now)
+    if not binned:
+        return told
+    gone = removals.removed(db, stream, binned, mapping=mapping, names=names, now=now)
+    return replace(told, moved=told.moved + gone.moved, queued=told.queued + gone.queued)
 
 
 def _count(db: sa.Connection, reading: Reading[Kind], told: notice.Told, read: int, now: datetime) -> None:

@@ -289,7 +289,8 @@ def _list(kind: Kind, on: Applier, this: Round) -> _Listed:
             log.warning("not_listed", stream=kind, reason=error.words)
         else:
             last = page.next is None
-            return _Listed(page.snapshots, top if last else page.snapshots[-1].ref.id, last)
+            upto = top if last else page.snapshots[-1].ref.id
+            return _Listed([one for one in page.snapshots if not one.deleted], upto, last)
     with on.store.read() as db:
         ids = mirror.ids_between(db, kind, this.place, top, limit=SLICE, states=_states(kind))
     seen = outreach.by_ids(kind, ids, attributes=attributes, relations=relations) if ids else []
