@@ -8,6 +8,7 @@ from datetime import timedelta
 import pytest
 
 from tests.e2e.rig import Stage
+from tests.remote.shares import as_csv, row
 from worker import bootstrap, config, tasks
 from worker.bootstrap import Runtime
 from worker.core.records import System
@@ -69,3 +70,14 @@ def test_whoever_looks_on_is_told(stage: Stage, short: Runtime) -> None:
     assert "Outreach, pace" in stage.outbook("doctor").out
     words = stage.sync("--full", code=None).err
     assert "reading everything again: about 8 calls of Outreach (0.1 % of what is left of the hour, " in words
+
+
+def test_what_a_share_lacks_waits_first(stage: Stage, short: Runtime) -> None:
+    """A backfill loads its rows, says what asking for the rest would cost, and leaves that for later: exit 6."""
+    assert short.rate("backfill") == 0.0
+    stage.enrolled("bea@example.com")
+    path = as_csv(stage.directory / "a.csv", row(77, PROSPECT_ID="999", SEQUENCE_ID="1", STATE="active"))
+    told = stage.outbook("backfill", str(path))
+    assert told.code == 6, told.err
+    assert "asking for what is not known here: about " in told.err
+    assert "waits first; the same command goes on later" in told.err
