@@ -80,9 +80,9 @@ def live(begin: datetime, days: int, size: Size, *, webhooks: bool, seed: int = 
 
 
 def _arrives(chance: random.Random, name: str, at: float) -> bool:
-    """Tell whether a webhook tells of a change: from day 30 on, but for five days, and but for one in a hundred."""
-    day = at / DAY_S
-    return name != "sequenceSteps" and day >= 30 and not 150 <= day < 155 and chance.random() >= 0.01
+    """Tell whether a webhook tells of a change: from day 120 to 270, but for five days, and but for one in a hundred."""
+    day = at / DAY_S % 365
+    return name != "sequenceSteps" and 120 <= day < 270 and not 150 <= day < 155 and chance.random() >= 0.01
 
 
 def _times(chance: random.Random, begin: datetime, days: int, a_day: float) -> list[float]:

@@ -50,8 +50,7 @@ def sync(
     settings = config.load(os.environ, Path.cwd())
     mapping = bootstrap.read_mapping(settings.mapping)
     with bootstrap.runtime(settings, mapping) as runtime, Progress() as progress, Stopper() as stopper:
-        if full:
-            cost.say(runtime.store, settings, "reading everything again", of_everything(runtime.store))
+        _tell_cost(runtime, full=full)
         this = run.Pass(
             on=runtime.applier(_narrowed(runtime.permit(), direction)),
             sleep=stopper.sleep,
@@ -93,6 +92,11 @@ def sync(
     code = exit_code(report)
     if code:
         raise typer.Exit(code)
+
+
+def _tell_cost(runtime: bootstrap.Runtime, *, full: bool) -> None:
+    if full:
+        cost.say(runtime.store, runtime.settings, "reading everything again", of_everything(runtime.store))
 
 
 def _narrowed(permit: Permit, direction: Way) -> Permit:
