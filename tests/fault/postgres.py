@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import tempfile
@@ -14,6 +16,7 @@ from typing import Any
 import psycopg
 from sqlalchemy.engine import make_url
 
+from tests.celery.rig import family
 from tests.conftest import NOBODY, _end_with_parent, _reachable_binaries
 
 NAME = "chaos"
@@ -106,3 +109,13 @@ class Postgres:
     def remove(self) -> None:
         """Remove its data; it must have been stopped."""
         shutil.rmtree(self.directory, ignore_errors=True)
+
+
+def slay(pid: int) -> None:
+    """Kill a process, its group and all that descends from it: a server's processes are groups of their own each."""
+    descended = family(pid)
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(pid, signal.SIGKILL)
+    for one in descended:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(one, signal.SIGKILL)

@@ -25,7 +25,7 @@ import redis
 import sqlalchemy as sa
 from sqlalchemy.engine import make_url
 
-from tests.celery.rig import Process, children
+from tests.celery.rig import Process, children, is_alive
 from tests.fault import postgres, settings, wires
 from tests.fault.disk import Disk
 from tests.fault.invariants import Seen
@@ -130,8 +130,8 @@ class Rig:
     def kill(self, *names: str) -> None:
         """Kill processes outright, with what they started: all are struck before the first is waited for."""
         for name in names:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(self.processes[name].pid, signal.SIGKILL)
+            if self.processes[name].popen.returncode is None:  # once reaped, the number may be somebody else's
+                postgres.slay(self.processes[name].pid)
         for name in names:
             self.processes.pop(name).popen.wait(10)
             self.stopped.discard(name)
@@ -311,7 +311,7 @@ class Rig:
             lines = [
                 line.partition('"exception"')[0][:300] for line in one.log.read_text(errors="replace").splitlines()
             ]
-            told += [f"--- {one.name}, exit {one.popen.poll()}", *lines[-5:]]
+            told += [f"--- {one.name}, {'alive' if is_alive(one.pid) else 'dead'}", *lines[-5:]]
         return "\n".join(told)
 
     def wait_for(self, claim: Callable[[], bool], within_s: float) -> float:
