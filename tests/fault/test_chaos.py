@@ -24,7 +24,7 @@ PERSON = {"id": 7, "is_deleted": False, "cf_person_outreach_id": "1", "no_email_
 
 @pytest.mark.broker
 @pytest.mark.processes
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(900)
 def test_the_quick_scenarios_hold(tmp_path: Path) -> None:
     """One after the other in one deployment: nothing lost, doubled, taken back or left behind; in the end nothing runs."""
     with rig.running(tmp_path) as running:
