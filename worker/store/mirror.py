@@ -234,6 +234,16 @@ def related(
     return found
 
 
+def tasks_of(prospect_ids: Sequence[int]) -> sa.CompoundSelect[Any]:
+    """Return a query of the tasks of some prospects, told by themselves or by their state.
+
+    Two queries made one, for each has an index: with both as alternatives every task there is would be looked at.
+    """
+    of = sa.select(MIRROR.c.id).where(MIRROR.c.kind == Kind.TASK)
+    states = sa.select(MIRROR.c.id).where(MIRROR.c.kind == Kind.STATE, MIRROR.c.prospect_id.in_(prospect_ids))
+    return sa.union(of.where(MIRROR.c.prospect_id.in_(prospect_ids)), of.where(MIRROR.c.state_id.in_(states)))
+
+
 def _snapshot(row: Any) -> Snapshot:  # noqa: ANN401 - a row of the driver
     return Snapshot(
         ref=Ref(_KINDS[row.kind], row.id),

@@ -13,6 +13,7 @@ import sqlalchemy as sa
 
 from worker.core import transforms
 from worker.core.records import Kind
+from worker.store import mirror
 from worker.store.database import CHUNK, chunks
 from worker.store.links import LINK
 from worker.store.mirror import ADDRESS, MIRROR, REFERENCE, SKEW
@@ -253,8 +254,7 @@ def tasks_of(db: sa.Connection, prospect_ids: Iterable[int]) -> set[int]:
     found: set[int] = set()
     alive = sa.or_(MIRROR.c.deleted == sa.false(), MIRROR.c.id.in_(_opened(Kind.TASK)))
     for part in chunks(sorted(set(prospect_ids))):
-        states = sa.select(MIRROR.c.id).where(MIRROR.c.kind == Kind.STATE, MIRROR.c.prospect_id.in_(part))
-        theirs = sa.or_(MIRROR.c.prospect_id.in_(part), MIRROR.c.state_id.in_(states))
+        theirs = MIRROR.c.id.in_(mirror.tasks_of(part))
         query = sa.select(MIRROR.c.id).where(MIRROR.c.kind == Kind.TASK, theirs, _OF_A_SEQUENCE, alive)
         found |= _ids(db, query)
     return found

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import sqlalchemy as sa
 
 from worker.core.records import Kind
+from worker.store import mirror
 from worker.store.database import chunks
-from worker.store.mirror import MIRROR
 from worker.store.outbox import CHANGE, Standing
 
 if TYPE_CHECKING:
@@ -19,11 +19,7 @@ if TYPE_CHECKING:
 def wake_tasks(db: sa.Connection, prospect_ids: Sequence[int], now: datetime) -> None:
     """Make due the tasks that wait for one of these prospects to have a person, told by themselves or by their state."""
     for part in chunks(list(prospect_ids)):
-        states = sa.select(MIRROR.c.id).where(MIRROR.c.kind == Kind.STATE, MIRROR.c.prospect_id.in_(part))
-        theirs = sa.or_(MIRROR.c.prospect_id.in_(part), MIRROR.c.state_id.in_(states))
-        _wake(
-            db, Kind.TASK, CHANGE.c.record_id.in_(sa.select(MIRROR.c.id).where(MIRROR.c.kind == Kind.TASK, theirs)), now
-        )
+        _wake(db, Kind.TASK, CHANGE.c.record_id.in_(mirror.tasks_of(part)), now)
 
 
 def wake_everything(db: sa.Connection, kind: Kind, now: datetime) -> None:
