@@ -64,8 +64,10 @@ def _tell(found: Findings, told: dict[int, tuple[float, float]], plain_s: float,
         found.tell(f"{connections} at once: of K·B/(L+c·B)", rate / most, least=0.75)
         found.tell(f"{connections} at once: CPU per record, ours", cpu_s * 1e6, "µs")
     cpu_s = told[1][1]
-    alone = (LATENCY_S + plain_s) / (LATENCY_S + plain_s + cpu_s * BATCH)
-    found.tell("1 at once on an idle machine, computed from our CPU: of K·B/(L+c·B)", alone, least=0.75)
+    request_s, ours_s = LATENCY_S + plain_s, cpu_s * BATCH
+    found.tell(
+        "our CPU for a batch, against its request, which it fits into while that is on its way", ours_s / request_s
+    )
     found.notes.append("from claim to receipt, planning and storing included; K is a process each, as in a worker")
     found.notes.append(
         "the simulator answers one write at a time beside its latency, on the same cores: K·c is not to be had"
