@@ -12,7 +12,7 @@ from worker.core.records import Feed, Kind
 from worker.store import forgotten, links, outbox
 from worker.store.forgotten import Circle
 from worker.store.mirror import MIRROR
-from worker.sync import forget, gather, removals
+from worker.sync import forget, gather, receipts, removals
 
 ONE = Circle(frozenset({1}))
 
@@ -75,3 +75,28 @@ def test_whoever_works_on_her_is_waited_for(scene: Scene) -> None:
     forgot(scene)
     assert LEASE_S - 1 <= (scene.now() - began).total_seconds() < LEASE_S + 1
     assert left(scene) == []
+
+
+@pytest.mark.parametrize("other", [False, True])
+def test_a_late_receipt_brings_nobody_back(scene: Scene, monkeypatch: pytest.MonkeyPatch, *, other: bool) -> None:
+    """Her holder stands still past its lease while she is forgotten, then writes its receipts down: nothing of her is kept."""
+    people(scene, 1, 2)
+    for n in (1, 2):
+        scene.edit_outreach(op="set", type="prospect", id=n, attributes={"title": f"Late {n}"})
+    scene.poll()
+    receive, held = receipts.receive, []
+    with monkeypatch.context() as patch:
+        patch.setattr(receipts, "receive", lambda _db, *told: held.append(told))
+        scene.apply()
+    scene.later(LEASE_S)
+    assert scene.of(1)["person_job_title"] == "Late 1"
+    if not other:
+        forgot(scene)
+    for told in held:
+        with scene.store.write() as db:
+            receive(db, *told)
+    assert (left(scene) == []) is not other
+    with scene.store.read() as db:
+        kept = {one.outreach_id for one in db.execute(sa.select(links.HISTORY.c.outreach_id))}
+        linked = set(links.load(db, Kind.PROSPECT, [1, 2]))
+    assert (kept, linked) == (({1, 2}, {1, 2}) if other else ({2}, {2}))

@@ -10,10 +10,10 @@ from worker.core import consent, errors, intents, plan, shadows, transforms
 from worker.core.mapping import PERSON_ADDRESSES, Computed
 from worker.core.plan import Action
 from worker.core.records import Kind, Link, Ref, Shadow, Snapshot, System
-from worker.store import exchanges, liftings, links, mirror, outbox, waking
+from worker.store import exchanges, forgotten, liftings, links, mirror, outbox, waking
 from worker.store.links import Written
 from worker.store.outbox import Lane, Standing
-from worker.sync import causes, doubts, refusals, streams
+from worker.sync import causes, door, doubts, refusals, streams
 from worker.sync.exchanges import of_case as told_of
 
 if TYPE_CHECKING:
@@ -52,8 +52,11 @@ class TooBold(errors.UnsafePlan):
 
 
 def receive(db: sa.Connection, on: Applier, cases: Sequence[Case], tally: Tally) -> None:
-    """Write down what became of each case."""
+    """Write down what became of each case; who was forgotten meanwhile does not come back with a late receipt."""
     now = on.now()
+    forgotten.guard(db)
+    here = door.strangers(db, Kind.PROSPECT, (case.view.prospect_id for case in cases), on.names)
+    cases = [case for case in cases if case.view.prospect_id in here]
     people = {case.view.prospect_id: after for case in cases if (after := _person_after(case, on.mapping)) is not None}
     prospects = {
         case.view.prospect_id: after for case in cases if (after := _prospect_after(case, on.mapping)) is not None
