@@ -38,11 +38,11 @@ def no_look_up(monkeypatch: pytest.MonkeyPatch) -> None:
 def no_fence(monkeypatch: pytest.MonkeyPatch) -> None:
     """Believe everybody who holds the row's id, whoever has claimed it since."""
 
-    def any_holder(changes: Sequence[Change]) -> sa.ColumnElement[bool]:
+    def any_holder(_db: object, changes: Sequence[Change]) -> sa.ColumnElement[bool]:
         return outbox.CHANGE.c.id.in_([change.id for change in changes])
 
     monkeypatch.setattr(outbox, "_ours", any_holder)
-    monkeypatch.setattr(outbox, "_mine", lambda change: any_holder([change]))
+    monkeypatch.setattr(outbox, "_mine", lambda change: any_holder(None, [change]))
 
 
 def no_overlap(monkeypatch: pytest.MonkeyPatch) -> None:
