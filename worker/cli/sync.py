@@ -15,6 +15,7 @@ from worker.cli.exits import CHANGES, UNFINISHED
 from worker.cli.selection import selecting
 from worker.cli.show import Progress, say_json, say_report
 from worker.cli.stopper import Stopper
+from worker.core.records import Kind, System
 from worker.store.selection import Selection
 from worker.sync import run
 from worker.sync.case import Permit
@@ -82,7 +83,7 @@ def sync(
     told = [
         *paused,
         *(f"{one}: not known here, even after polling" for one in unknown),
-        *report.troubles,
+        *map(_by_vendor, report.troubles),
         *report.waiting,
     ]
     for line in told[:SHOWN]:
@@ -97,6 +98,16 @@ def sync(
 def _tell_cost(runtime: bootstrap.Runtime, *, full: bool) -> None:
     if full:
         cost.say(runtime.store, runtime.settings, "reading everything again", of_everything(runtime.store))
+
+
+def _by_vendor(trouble: str) -> str:
+    """Return a stream's trouble with the vendor whose stream it is."""
+    stream = trouble.partition(":")[0]
+    if stream == "the CRM's fields":
+        return f"Workbooks, {trouble}"
+    if stream not in set(Kind):
+        return trouble
+    return f"{'Workbooks' if Kind(stream).system is System.CRM else 'Outreach'}, {trouble}"
 
 
 def _narrowed(permit: Permit, direction: Way) -> Permit:
