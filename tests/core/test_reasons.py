@@ -9,7 +9,7 @@ import pytest
 
 from tests.core.makers import at, link, mapping, person, prospect, sequence, state
 from tests.core.pairs import RUNNING, SHOWN, edit, made, pair, unlinked
-from worker.core import plan, states
+from worker.core import consent, plan, states
 from worker.core.mapping import Direction, Field, FirstSight, Winner
 from worker.core.merge import CLOSE, Sides, merge
 from worker.core.plan import Action, PersonView
@@ -140,6 +140,25 @@ def test_the_first_address_that_is_one_is_the_name() -> None:
     """Without a name the first entry that is an address serves, as it is; a list without one names nobody."""
     nameless = prospect(firstName=None, lastName=None, emails=["no address", " ada@example.com "])
     assert made(unlinked(prospect=nameless)).crm["person_last_name"] == "ada@example.com"
+
+
+def test_who_was_let_go_is_not_asked_about_again() -> None:
+    """Somebody decided to unlink a person whose prospect is gone: nothing waits any more, and no words say so."""
+    asked, let_go = link(SHOWN, SHOWN), link({**SHOWN, plan.LET_GO: True}, SHOWN)
+    assert made(pair(prospect=None, link=asked), ASK_GONE).waits is True
+    told = made(pair(prospect=None, link=let_go), ASK_GONE)
+    assert (told.waits, "cf_person_outreach_error" in told.crm) == (False, False)
+
+
+def test_a_decision_tells_what_goes_where() -> None:
+    """The history has the value for Outreach of an edit in the CRM, and names what an opt-in takes off."""
+    typed = made(pair(person=edit(person(SHOWN, version=4), person_job_title="Typed")))
+    assert [one.to_outreach for one in typed.decisions if one.field == "person_job_title"] == ["Typed"]
+    lifted = {(consent.Source.EMAILS.value, 7): consent.Lifted("", open=True)}
+    told = made(pair(prospect=prospect(emailOptedOut=True), lifted=lifted))
+    assert [(one.field, one.to_outreach) for one in told.decisions if one.why == plan.OPTED_IN] == [
+        ("emailOptedOut", False)
+    ]
 
 
 # ---- one field
