@@ -94,6 +94,20 @@ def test_only_the_opt_out_is_kept_and_the_fault_is_not() -> None:
     assert (told.action, told.outreach) == (Action.NOTHING, {"emailOptedOut": True})
 
 
+def test_nothing_but_the_opt_out_goes_to_outreach_before_all_is_read() -> None:
+    """An edit of the CRM beside it waits until every stream is primed."""
+    typed = made(pair(person=edit(person(SHOWN, version=4), person_job_title="Typed"), latched=True))
+    assert typed.outreach == {"title": "Typed", "emailOptedOut": True}
+    assert plan.only_opt_out(typed, mapping()).outreach == {"emailOptedOut": True}
+
+
+def test_who_comes_back_without_a_name_is_called_by_the_address() -> None:
+    """Deleted in the CRM, and nameless on both sides: created again all the same."""
+    nameless = prospect(firstName=None, lastName=None)
+    gone = edit(TOMBSTONE, person_first_name=None, person_last_name=None)
+    assert made(pair(prospect=nameless, person=gone)).crm["person_last_name"] == "ada@example.com"
+
+
 @pytest.mark.parametrize(
     "changes",
     [
