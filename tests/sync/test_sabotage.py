@@ -43,6 +43,7 @@ def no_fence(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(outbox, "_ours", any_holder)
     monkeypatch.setattr(outbox, "_mine", lambda change: any_holder(None, [change]))
+    monkeypatch.setattr(outbox, "_read", lambda _db, changes: {change.id: change.generation for change in changes})
 
 
 def no_overlap(monkeypatch: pytest.MonkeyPatch) -> None:
