@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 
-from worker.store import database, tables, upgrade
+from worker.store import database, migrating, tables, upgrade
 
 ROOT = Path(__file__).resolve().parents[2]
 BEFORE = "0002"
@@ -55,7 +55,7 @@ def test_primary_keys_are_those_of_the_models(store: database.Store) -> None:
 def test_up_and_down_leaves_nothing(store: database.Store) -> None:
     """Down to the base nothing of ours is left, and the way up works again."""
     upgrade.upgrade(store)
-    upgrade.downgrade(store, "base")
+    migrating.down(store, "base")
     assert sa.inspect(store.engine).get_table_names() == ["alembic_version"]
     assert upgrade.standing(store) is upgrade.Standing.EMPTY
     upgrade.upgrade(store)
@@ -84,7 +84,7 @@ def an_old_row(table: sa.Table, number: int) -> dict[str, object]:
 def test_rows_of_the_version_before_outlive_the_upgrade(store: database.Store) -> None:
     """Every row is as it was, and programs of both versions may write side by side; the way back loses none either."""
     upgrade.upgrade(store)
-    upgrade.downgrade(store, BEFORE)
+    migrating.down(store, BEFORE)
     old = sa.MetaData()
     old.reflect(store.engine)
     known = [table for table in old.sorted_tables if table.name != "alembic_version"]
@@ -96,7 +96,7 @@ def test_rows_of_the_version_before_outlive_the_upgrade(store: database.Store) -
     with store.write() as db:
         for table in known:
             db.execute(sa.insert(table).values(an_old_row(table, 2)))
-    upgrade.downgrade(store, BEFORE)
+    migrating.down(store, BEFORE)
     with store.read() as db:
         for table in known:
             rows = sorted(db.execute(sa.select(table)).mappings().all(), key=str)

@@ -12,18 +12,18 @@ from pathlib import Path
 
 from alembic import command
 
-from worker.store import database, upgrade
+from worker.store import database, migrating, upgrade
 
 
 def main(message: str) -> None:
     """Write ``versions/NNNN_message.py`` with the next number."""
-    number = 1 + len(list((upgrade.MIGRATIONS / "versions").glob("*.py")))
+    number = 1 + len(upgrade.versions())
     with tempfile.TemporaryDirectory() as directory:
         store = database.connect(f"sqlite:///{Path(directory) / 'empty.db'}")
         if number > 1:
             upgrade.upgrade(store)
         with store.write() as db:
-            command.revision(upgrade.settings(db), message, autogenerate=True, rev_id=f"{number:04d}")
+            command.revision(migrating.settings(db), message, autogenerate=True, rev_id=f"{number:04d}")
 
 
 if __name__ == "__main__":
