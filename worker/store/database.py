@@ -7,6 +7,7 @@ import weakref
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -120,13 +121,19 @@ def upsert(
     """Insert the rows, or write ``update`` of those whose ``key`` is there already; sorted, so that two cannot deadlock."""
     if not rows:
         return
-    rows = sorted(rows, key=lambda row: tuple(str(row[name]) for name in key))
+    rows = sorted(rows, key=itemgetter(*key))
     statement, bound, by_place = _upserting(db.dialect.name, table, tuple(rows[0]), tuple(key), tuple(update))
-    told = [tuple(as_told(row[name]) if as_told else row[name] for name, as_told in bound) for row in rows]
+    columns = ([row[name] for row in rows] for name, _ in bound)
+    told = list(zip(*map(_as_told, columns, (as_told for _, as_told in bound)), strict=True))
+    names = [name for name, _ in bound]
     for start in range(0, len(told), CHUNK):
         part = told[start : start + CHUNK]
-        names = [name for name, _ in bound]
         db.exec_driver_sql(statement, part if by_place else [dict(zip(names, one, strict=True)) for one in part])
+
+
+def _as_told(values: list[Any], as_told: Callable[[Any], Any] | None) -> list[Any]:
+    """Return the values of one column as the driver takes them."""
+    return values if as_told is None else [None if value is None else as_told(value) for value in values]
 
 
 @lru_cache(maxsize=64)

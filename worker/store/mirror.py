@@ -128,28 +128,25 @@ def _row(
     kind: Kind, one: Seen, now: datetime | None, before: Snapshot | None = None, *, ours: bool = False
 ) -> dict[str, Any]:
     snapshot = one.snapshot
-    row: dict[str, Any] = {
+    relations = snapshot.relations
+    return {
         "kind": kind.value,
         "id": snapshot.ref.id,
         "fields": _json.encode(snapshot.fields).decode(),
-        "relations": _json.encode(snapshot.relations).decode(),
-        "moved_at": _json.encode(_moved_at(snapshot, before)).decode(),
+        "relations": _json.encode(relations).decode(),
+        "moved_at": "{}" if before is None else _json.encode(_moved_at(snapshot, before)).decode(),
         "fingerprint": one.fingerprint,
         "updated_at": snapshot.updated_at,
         "seen_at": now,
         "ours": ours or None,
         "version": snapshot.version,
         "deleted": snapshot.deleted,
+        **{column: relations.get(relation) for relation, column in _RELATED.items()},
     }
-    for relation, column in _RELATED.items():
-        row[column] = snapshot.relations.get(relation)
-    return row
 
 
-def _moved_at(snapshot: Snapshot, before: Snapshot | None) -> dict[str, datetime]:
+def _moved_at(snapshot: Snapshot, before: Snapshot) -> dict[str, datetime]:
     """Return when each attribute was last seen to change: now for those that differ, else as remembered."""
-    if before is None:
-        return {}
     told = dict(before.moved_at)
     if snapshot.updated_at is not None:
         moved = (name for name, value in snapshot.fields.items() if before.fields.get(name) != value)
