@@ -68,12 +68,17 @@ class PageDocument(msgspec.Struct):
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """What is asked of one kind: the names of its attributes and relations, in the order of the decoded structs."""
+    """What is asked of one kind: the names of its attributes and relations, in the order of the decoded structs.
+
+    ``updated`` and ``trashed`` are the places of those two times among the attributes.
+    """
 
     kind: records.Kind
     attributes: tuple[str, ...]
     relations: tuple[str, ...]
     decoder: msgspec.json.Decoder[Any]
+    updated: int
+    trashed: int | None
 
 
 def shape(kind: records.Kind, attributes: Iterable[str], relations: Iterable[str]) -> Shape:
@@ -104,7 +109,8 @@ def _shape(kind: records.Kind, attributes: tuple[str, ...], relations: tuple[str
         gc=False,
     )
     document = msgspec.defstruct("Document", [("data", list[resource])], bases=(PageDocument,))  # type: ignore[valid-type]
-    return Shape(kind, attributes, relations, msgspec.json.Decoder(document))
+    trashed = attributes.index(TRASHED) if TRASHED in attributes else None
+    return Shape(kind, attributes, relations, msgspec.json.Decoder(document), attributes.index("updatedAt"), trashed)
 
 
 def page(reply: base.Reply, asked: Shape, wanted: frozenset[str]) -> tuple[list[records.Snapshot], str | None]:
@@ -172,14 +178,18 @@ def _snapshot(resource: Resource, asked: Shape, wanted: frozenset[str]) -> recor
         values = msgspec.structs.astuple(resource.attributes)
         told = zip(asked.attributes, values, strict=True)
         fields = {name: value for name, value in told if value is not UNSET and name in wanted}
-        updated_at = _moment(values[asked.attributes.index("updatedAt")])
-        trashed = TRASHED in asked.attributes and _is_told(values[asked.attributes.index(TRASHED)])
+        updated_at = _moment(values[asked.updated])
+        trashed = asked.trashed is not None and _is_told(values[asked.trashed])
     relations: dict[str, int | None] = {}
     if isinstance(resource.relationships, msgspec.Struct):
         for name, relation in zip(asked.relations, msgspec.structs.astuple(resource.relationships), strict=True):
-            if isinstance(relation, _Relation):
-                _relate(relations, name, relation.data)
-    ref = records.Ref(asked.kind, _id(resource.id))
+            data = relation.data if type(relation) is _Relation else UNSET
+            if type(data) is _Identifier and type(data.id) is int:
+                relations[name] = data.id
+            elif data is not UNSET:
+                _relate(relations, name, data)
+    number = resource.id
+    ref = records.Ref(asked.kind, number if type(number) is int and number > 0 else _id(number))
     return records.Snapshot(ref, fields, updated_at, deleted=trashed, relations=relations)
 
 
@@ -286,3 +296,11 @@ def _pointed_at(error: object) -> str:
     pointer = source.get("pointer") if isinstance(source, dict) else None
     parts = pointer.split("/") if isinstance(pointer, str) else []
     return parts[3] if parts[:3] == ["", "data", "attributes"] and parts[3:] else ""
+
+
+def filterable(addresses: Iterable[str]) -> tuple[list[str], list[str]]:
+    """Return the plain addresses and those that the comma syntax cannot carry; blanks are left out."""
+    both = (form for address in addresses if (text := address.strip()) for form in (text, text.lower()))
+    given = list(dict.fromkeys(both))
+    awkward = [address for address in given if "," in address or ".." in address or address.startswith("__")]
+    return [address for address in given if address not in set(awkward)], awkward

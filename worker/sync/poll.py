@@ -300,8 +300,8 @@ def _lacking(store: Store) -> frozenset[str]:
 
 def _complete(page: Page, stream: Kind, *, store: Store, remotes: Remotes, mapping: Mapping) -> Page:
     """Return the page with what a record did not tell: asked for by id once, else as the mirror last saw it."""
-    needed = ESSENTIAL.get(stream, ())
-    ids = [one.ref.id for one in page.snapshots if any(n not in one.fields and n not in one.relations for n in needed)]
+    needed = frozenset(ESSENTIAL.get(stream, ()))
+    ids = [one.ref.id for one in page.snapshots if needed.difference(one.fields, one.relations)]
     if not ids:
         return page
     found = remotes.outreach.by_ids(
