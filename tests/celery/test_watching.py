@@ -32,7 +32,7 @@ def test_a_web_tells_what_the_others_do(rig: Rig) -> None:
         r'outbook_calls_answered_total\{operation="read",outcome="ok",system="outreach"\} [1-9]',
         r'outbook_calls_answered_total\{operation="write",outcome="ok",system="workbooks"\} [1-9]',
         r'outbook_call_seconds_bucket\{le="\+Inf",operation="write",system="workbooks"\} [1-9]',
-        r'outbook_calls_total\{lane="changes",system="outreach"\} [1-9]',
+        r'outbook_calls_total\{lane="polls",system="outreach"\} [1-9]',
         r"outbook_linked_people 1\.0",
         r"outbook_no_progress 0\.0",
     )

@@ -31,8 +31,9 @@ NOT_YET = {
     "outbook_webhooks_total",
     "outbook_freshness_seconds",
     "outbook_budget_pace_calls",
+    "outbook_round_age_seconds",
 }
-"""Shown only where the settings tell a key's day, once a webhook came in, once an edit travelled, once calls made a pace."""
+"""Shown where the settings tell a key's day; once a webhook came, an edit travelled, calls made a pace, a slow round ended."""
 ELSEWHERE = {"OTEL_EXPORTER_OTLP_ENDPOINT"}
 """What a library of ours reads."""
 
