@@ -30,6 +30,7 @@ class Fake:
     shown: list[Snapshot] = field(default_factory=list)
     batches: list[list[Write]] = field(default_factory=list)
     asked: list[list[tuple[str, str, str]]] = field(default_factory=list)
+    at_once: int = 100
 
     def write(self, kind: Kind, writes: Sequence[Write], *, reference_field: str) -> list[Outcome]:
         assert kind is Kind.PERSON
@@ -361,3 +362,35 @@ def test_a_look_up_that_fails_loses_no_receipt() -> None:
     assert told[2].applied
     assert told[3].applied
     assert isinstance(told[1].trouble, errors.RemoteDown)
+
+
+def test_a_slow_crm_is_sent_fewer_at_a_time() -> None:
+    """Where the CRM had better be sent two objects a request, five jobs go in three, in their order."""
+    fake = Fake(applied, at_once=2)
+    receipts = deliver.carry_out([update(7000 + n, title="Dr") for n in range(1, 6)], desk(fake))
+    assert [[write.id for write in batch] for batch in fake.batches] == [[7001, 7002], [7003, 7004], [7005]]
+    assert sorted(key for key, receipt in receipts.items() if receipt.applied) == [1, 2, 3, 4, 5]
+
+
+def test_what_a_fault_kept_from_being_sent_is_told() -> None:
+    """A CRM that goes away after the first request has done that one; the other jobs are to be tried again."""
+
+    def judged(write: Write) -> Outcome:
+        if write.id > 7002:
+            raise errors.RemoteDown("gone")
+        return applied(write)
+
+    receipts = deliver.carry_out([update(7000 + n, title="Dr") for n in range(1, 6)], desk(Fake(judged, at_once=2)))
+    assert [key for key, receipt in receipts.items() if receipt.applied] == [1, 2]
+    troubled = {key: receipt.trouble for key, receipt in receipts.items() if not receipt.applied}
+    assert {key: type(trouble) for key, trouble in troubled.items()} == dict.fromkeys((3, 4, 5), errors.RemoteDown)
+
+
+def test_a_fault_at_the_very_first_request_is_raised() -> None:
+    """Where nothing at all was sent the fault is raised, however many requests it would have been."""
+
+    def gone(_: Write) -> Outcome:
+        raise errors.RemoteDown("gone")
+
+    with pytest.raises(errors.RemoteDown):
+        deliver.carry_out([update(7001, title="Dr"), update(7002, title="Dr")], desk(Fake(gone, at_once=1)))

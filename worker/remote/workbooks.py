@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import httpx
 import msgspec
 
-from worker.core import errors, records
+from worker.core import errors, pace, records
 from worker.remote import base, waits, workbooks_reply, workbooks_rows
 from worker.remote.workbooks_rows import FieldInfo, Tenant
 from worker.remote.workbooks_wire import (
@@ -44,7 +44,7 @@ __all__ = [
     "parse_time",
 ]
 
-OBJECTS_A_CALL = 100
+OBJECTS_A_CALL = pace.MOST
 HOPS = 5
 PICKLIST_PAGES = 200
 
@@ -76,8 +76,12 @@ class Workbooks:
     """One Workbooks database, reached with an API key on every request and no session that could die."""
 
     def __init__(self, client: base.Client, api_key: str) -> None:
-        """Use ``client`` for the calls and ``api_key`` for all of them."""
+        """Use ``client`` for the calls and ``api_key`` for all of them.
+
+        ``at_once`` is how many objects a write had better carry just now, by how long the last ones took.
+        """
         self.client = client
+        self.at_once = OBJECTS_A_CALL
         self._api_key = api_key
 
     def login(self) -> Tenant:
@@ -228,7 +232,7 @@ class Workbooks:
         squared(form, batch)
         hide = tuple(text for write in batch for text in base.personal(write.fields))
         try:
-            reply = self.client.patiently(lambda: self._written(path, form, hide), repeatable=False)
+            reply = self.client.patiently(lambda: self._written(path, form, hide, len(batch)), repeatable=False)
             carried_out = httpx.codes.is_success(reply.status)
             document = base.decoded(reply, _ANYTHING) if carried_out else _document(reply)
         except base.Unanswered as error:
@@ -238,9 +242,15 @@ class Workbooks:
         found = workbooks_reply.outcomes(document, batch, reference_field=reference_field, hide=reply.hidden)
         return found if carried_out else [_under_status(reply.status, one, alone=len(batch) == 1) for one in found]
 
-    def _written(self, path: str, form: Form, hide: tuple[str, ...]) -> base.Reply:
+    def _written(self, path: str, form: Form, hide: tuple[str, ...], objects: int) -> base.Reply:
         """Return the reply to a write, unless its status says that nothing was done or that nobody knows."""
-        reply = self._post(path, form, hide)
+        began, carried_out = self.client.now(), 0
+        try:
+            reply = self._post(path, form, hide)
+            carried_out = objects if httpx.codes.is_success(reply.status) else 0
+        finally:
+            took_s = (self.client.now() - began).total_seconds()
+            self.at_once = pace.objects(self.at_once, carried_out, took_s)
         if reply.status >= httpx.codes.INTERNAL_SERVER_ERROR:
             raise base.Unanswered(f"answered a write with {reply.status}", system=self.client.system)
         self.client.refuse_trouble(reply)

@@ -83,7 +83,26 @@ class Desk:
 
 
 def carry_out(jobs: Sequence[Job], desk: Desk) -> dict[int, Receipt]:
-    """Carry jobs out, at most a hundred, and return a receipt for each. Raise only if nothing at all was sent."""
+    """Carry jobs out, at most a hundred, and return a receipt for each. Raise only if nothing at all was sent.
+
+    While the CRM is slow they go in several requests, each as large as it answers in good time.
+    """
+    receipts: dict[int, Receipt] = {}
+    left = list(jobs)
+    while left:
+        size = desk.crm.at_once
+        some, left = left[:size], left[size:]
+        try:
+            receipts |= _carried_out(some, desk)
+        except errors.OutbookError as error:
+            if not receipts:
+                raise
+            return receipts | {job.key: Receipt(job.key, trouble=error) for job in (*some, *left)}
+    return receipts
+
+
+def _carried_out(jobs: Sequence[Job], desk: Desk) -> dict[int, Receipt]:
+    """Carry jobs out that go in one request, as :func:`carry_out` does."""
     receipts: dict[int, Receipt] = {}
     refused: dict[int, dict[str, str]] = {}
     pending = list(jobs)
