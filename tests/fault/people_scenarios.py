@@ -224,7 +224,7 @@ def _pairs(ids: Sequence[int]) -> list[tuple[int, int]]:
 
 
 def merge_pairs(scene: Scene) -> None:
-    """In the second wave somebody merges the pairs in the CRM: the losers' prospects wait for a person, who merges them too."""
+    """In the second wave the pairs are merged in the CRM, in the last their prospects: that is heard of a little later."""
     pairs = _pairs(steady(scene.plan))
     if scene.wave == 1:
         merged = [
@@ -234,6 +234,7 @@ def merge_pairs(scene: Scene) -> None:
     elif scene.last:
         scene.rig.wait_for(lambda: "ambiguous" in scene.rig.outbook("held", "list", "--json")[1], 60)
         scene.rig.edit("outreach", [{"op": "merge", "winner": winner, "loser": loser} for winner, loser in pairs])
+        scene.rig.outbook("sync")  # its second net hears of the merge at once, the feed of its own every five minutes
     time.sleep(3)
 
 
@@ -268,8 +269,7 @@ def entered_anew(seed: str, records: int, *, first: int, waves: int) -> Plan:
 
 
 def _emails(prospect: int) -> list[str]:
-    told: list[str] = edits.newcomer(prospect)[0]["attributes"]["emails"]
-    return told
+    return list(edits.newcomer(prospect)[0]["attributes"]["emails"])
 
 
 def between(scene: Scene) -> None:
