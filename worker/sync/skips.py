@@ -99,10 +99,10 @@ def apply_tasks(on: Applier, *, only: Collection[int] | None = None) -> Tally:
         if cursors.unprimed(db):
             return Tally()
         changes = outbox.claim(db, Kind.TASK, now=on.now(), only=only)
+        if not changes:
+            return Tally()
         on = paused.heeding(db, on, Kind.TASK)
         stopped = {row.key for kind in (fields.FIELD, fields.LABEL) for row in outbox.holds(db, kind)}
-    if not changes:
-        return Tally()
     return claims.work_on(on, changes, lambda mine: _work(on, mine, blocked=_blocked(on, stopped)))
 
 

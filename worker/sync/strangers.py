@@ -75,10 +75,10 @@ def apply_strangers(on: Applier, *, only: Collection[int] | None = None) -> Tall
         if cursors.unprimed(db):
             return Tally()
         changes = outbox.claim(db, Kind.PERSON, now=on.now(), limit=CLAIM, only=only)
+        if not changes:
+            return Tally()
         on = paused.heeding(db, on, Kind.PERSON)
-        lacking = frozenset(row.key.partition(":")[2] for row in outbox.holds(db, fields.FIELD))
-    if not changes:
-        return Tally()
+        lacking = fields.lacking(db)
     return claims.work_on(on, changes, lambda mine: _work(on, mine, lacking))
 
 
