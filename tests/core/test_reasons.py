@@ -302,3 +302,20 @@ def test_the_roll_up_says_why() -> None:
     assert rule() == "in no sequence that counts"
     assert rule(RUNNING) == "5: state is active; roll-up: active comes first"
     assert rule(RUNNING, by=states.LATEST_CHANGE) == "5: state is active; roll-up: latest change"
+
+
+def test_each_computed_field_says_why() -> None:
+    """The flag, the wish and what is not guessed, each in words; the opt-out's own decision tells Outreach true."""
+    out = made(pair(latched=True))
+    told = {one.field: one for one in out.decisions}
+    assert told["no_email_soliciting"].why == f"opted out: {out.opt_out.evidence}" if out.opt_out else False
+    assert told["emailOptedOut"].why == told["no_email_soliciting"].why
+    assert told["emailOptedOut"].to_outreach is True
+    both = {
+        d.field: d.why for d in made(pair(latched=True, person=edit(person(SHOWN), no_email_soliciting=True))).decisions
+    }
+    assert both["no_email_soliciting"] == "opted out on both sides"
+    plain = {d.field: d.why for d in made(pair(states=(RIDDLE,))).decisions}
+    assert plain["no_email_soliciting"] == "not opted out"
+    assert plain["cf_person_sync_to_outreach"] == "what people in the CRM wish for"
+    assert plain["cf_person_sequence_state"] == "a state's word is not mapped: not guessed"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import sqlalchemy as sa
 
@@ -12,7 +14,7 @@ from worker.core.records import Feed, Kind
 from worker.store import forgotten, links, outbox
 from worker.store.forgotten import Circle
 from worker.store.mirror import MIRROR
-from worker.sync import forget, gather, receipts, removals
+from worker.sync import forget, gather, receipts, removals, strangers
 
 ONE = Circle(frozenset({1}))
 
@@ -100,3 +102,38 @@ def test_a_late_receipt_brings_nobody_back(scene: Scene, monkeypatch: pytest.Mon
         kept = {one.outreach_id for one in db.execute(sa.select(links.HISTORY.c.outreach_id))}
         linked = set(links.load(db, Kind.PROSPECT, [1, 2]))
     assert (kept, linked) == (({1, 2}, {1, 2}) if other else ({2}, {2}))
+
+
+@pytest.mark.parametrize("where", ["_tell", "_receive"])
+def test_a_late_receipt_brings_no_stranger_back(scene: Scene, monkeypatch: pytest.MonkeyPatch, where: str) -> None:
+    """She is forgotten while the prospect she wished for is made, or while the CRM is told why: neither side of her is kept."""
+    told = {"person_first_name": "Ada", "person_last_name": "Ashby", "cf_person_sync_to_outreach": True}
+    email = {"main_location[email]": "ada@example.com"} if where == "_receive" else {}
+    crm_id = scene.person(**told, **email)
+    scene.poll()
+    receive, carry_out, gone = strangers._receive, strangers.deliver.carry_out, Circle(people=frozenset({crm_id}))
+
+    def forgetting(db: sa.Connection) -> None:
+        forgotten.remember(db, gone, NAMES, scene.now())
+        forgotten.erase(db, gone)
+
+    def received(db: sa.Connection, *rest: Any) -> None:  # noqa: ANN401 - handed on
+        forgetting(db)
+        receive(db, *rest)
+
+    def carried_out(*rest: Any) -> Any:  # noqa: ANN401 - handed on
+        answer = carry_out(*rest)
+        with scene.store.write() as db:
+            forgetting(db)
+        return answer
+
+    if where == "_receive":
+        monkeypatch.setattr(strangers, "_receive", received)
+    else:
+        monkeypatch.setattr(strangers.deliver, "carry_out", carried_out)
+    assert strangers.apply_strangers(scene.applier()).claimed == 1
+    with scene.store.read() as db:
+        copies = sa.select(sa.func.count()).select_from(MIRROR).where(MIRROR.c.kind.in_([Kind.PERSON, Kind.PROSPECT]))
+        assert db.scalar(copies) == 0
+        assert db.scalar(sa.select(sa.func.count()).select_from(links.LINK)) == 0
+        assert db.scalar(sa.select(sa.func.count()).select_from(links.HISTORY)) == 0

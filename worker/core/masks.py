@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING
 from worker.core.mapping import OPT_OUT_ATTRIBUTES
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from collections.abc import Mapping as Dict
 
     from worker.core.mapping import Mapping
-    from worker.core.records import Value
+    from worker.core.records import Snapshot, Value
 
 LONGEST = 240
 """Letters that are shown of one value."""
@@ -37,6 +38,16 @@ def masked(value: Value) -> Value:
 def shown(fields: Dict[str, Value], mapping: Mapping) -> dict[str, Value]:
     """Return fields as they may be shown to anybody who may see the record's ids: personal texts hidden, long ones cut."""
     return {name: masked(value) if is_personal(name, mapping) else cut(value) for name, value in fields.items()}
+
+
+def texts(records: Iterable[Snapshot | None], mapping: Mapping) -> tuple[str, ...]:
+    """Return every personal text of these records: what a vendor's words about them must not bring to anybody else."""
+    found: set[str] = set()
+    for record in records:
+        for name, value in record.fields.items() if record else ():
+            if is_personal(name, mapping):
+                found.update(one for one in (value if isinstance(value, list) else [value]) if isinstance(one, str))
+    return tuple(sorted(found - {""}))
 
 
 def cut(value: Value) -> Value:

@@ -183,8 +183,9 @@ def _is_public(text: str) -> bool:
 
 def say(text: str, hide: Iterable[str] = ()) -> str:
     """Return a vendor's words without addresses, phone numbers, tokens and what is in ``hide``, cut to 240 letters."""
+    folded = text.casefold()
     for secret in sorted(set(hide), key=len, reverse=True):
-        if len(secret) >= _SHORTEST_HIDDEN:
+        if len(secret) >= _SHORTEST_HIDDEN and secret.casefold() in folded:
             text = re.sub(rf"(?<!\w){re.escape(secret)}(?!\w)", "[hidden]", text, flags=re.IGNORECASE)
     text = _ADDRESS.sub("[address]", text)
     text = _OPAQUE.sub("[hidden]", text)

@@ -15,7 +15,7 @@ from worker.remote import base, outreach_json
 from worker.remote.outreach_tokens import TokenPair, Tokens, organisation, refresh
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
 __all__ = ["Outreach", "TokenPair", "Tokens", "refresh"]
 
@@ -118,7 +118,7 @@ class Outreach:
         """
         names = tuple(dict.fromkeys((*attributes, "emails")))
         asked = outreach_json.shape(records.Kind.PROSPECT, names, ())
-        plain, awkward = _addresses(addresses)
+        plain, awkward = outreach_json.filterable(addresses)
         found: dict[int, records.Snapshot] = {}
         queries = [[("filter[emails]", ",".join(chunk))] for chunk in _chunks(plain, ADDRESSES_A_CALL)]
         queries += [
@@ -130,11 +130,13 @@ class Outreach:
                 found[snapshot.ref.id] = snapshot
         return list(found.values())
 
-    def update_prospect(self, prospect_id: int, attributes: Mapping[str, records.Value]) -> records.Snapshot:
+    def update_prospect(
+        self, prospect_id: int, attributes: Mapping[str, records.Value], *, hide: Sequence[str] = ()
+    ) -> records.Snapshot:
         """Return the prospect as it stands after these attributes were set; raises InvalidField or Unreadable."""
         ref = records.Ref(records.Kind.PROSPECT, prospect_id)
         data = {"type": "prospect", "id": prospect_id, "attributes": dict(attributes)}
-        snapshot = self._write("PATCH", f"/api/v2/prospects/{prospect_id}", data, ref)
+        snapshot = self._write("PATCH", f"/api/v2/prospects/{prospect_id}", data, ref, hide=hide)
         if snapshot.ref != ref:
             raise base.Unanswered("a write was answered with another record", system=self.client.system)
         return snapshot
@@ -146,21 +148,24 @@ class Outreach:
             data["relationships"] = {"owner": {"data": {"type": "user", "id": owner_id}}}
         return self._write("POST", "/api/v2/prospects", data, None)
 
-    def add_to_sequence(self, prospect_id: int, sequence_id: int, mailbox_id: int | None = None) -> records.Snapshot:
+    def add_to_sequence(
+        self, prospect_id: int, sequence_id: int, mailbox_id: int | None = None, *, hide: Sequence[str] = ()
+    ) -> records.Snapshot:
         """Return the new sequence state; raises InvalidField in the vendor's words. After Unanswered it may exist."""
         ends = {"prospect": prospect_id, "sequence": sequence_id} | ({"mailbox": mailbox_id} if mailbox_id else {})
         related = {name: {"data": {"type": name, "id": number}} for name, number in ends.items()}
         data = {"type": "sequenceState", "relationships": related}
-        ask = base.Ask("POST", self.client.url("/api/v2/sequenceStates"), body=base.as_json({"data": data}))
+        body = base.as_json({"data": data})
+        ask = base.Ask("POST", self.client.url("/api/v2/sequenceStates"), body=body, hide=tuple(hide))
         return self._once(ask, records.Kind.STATE, None)
 
-    def act(self, kind: records.Kind, record_id: int, verb: str) -> records.Snapshot:
+    def act(self, kind: records.Kind, record_id: int, verb: str, *, hide: Sequence[str] = ()) -> records.Snapshot:
         """Return a sequence state or a task as it stands after a member action such as ``pause`` or ``markComplete``.
 
         Raises InvalidField in the vendor's words when it is not in the right state, Unreadable when it is gone.
         """
         ref = records.Ref(kind, record_id)
-        ask = base.Ask("POST", self.client.url(f"/api/v2/{kind.value}/{record_id}/actions/{verb}"))
+        ask = base.Ask("POST", self.client.url(f"/api/v2/{kind.value}/{record_id}/actions/{verb}"), hide=tuple(hide))
         snapshot = self._once(ask, kind, ref)
         if snapshot.ref != ref:
             raise base.Unanswered("an action was answered with another record", system=self.client.system)
@@ -280,13 +285,16 @@ class Outreach:
             raise errors.ContractBroken("cursor did not move", system=self.client.system)
         return page
 
-    def _write(self, method: str, path: str, data: dict[str, Any], ref: records.Ref | None) -> records.Snapshot:
+    def _write(
+        self, method: str, path: str, data: dict[str, Any], ref: records.Ref | None, *, hide: Sequence[str] = ()
+    ) -> records.Snapshot:
         """Return the record that a write was answered with; the write is sent once."""
         try:
             body = base.as_json({"data": data})
         except ValueError:
             raise self._invalid("a value that JSON cannot hold", ref=ref) from None
-        ask = base.Ask(method, self.client.url(path), body=body, hide=base.personal(data["attributes"]))
+        hidden = (*base.personal(data["attributes"]), *hide)
+        ask = base.Ask(method, self.client.url(path), body=body, hide=hidden)
 
         def once() -> records.Snapshot:
             reply = self._authorised(ask)
@@ -385,14 +393,6 @@ def _sized(asked: outreach_json.Shape, size: int) -> list[tuple[str, str]]:
 def _stamp(at: datetime) -> str:
     """Return ``at`` in UTC, whole seconds rounded down, for updatedAt is stored to the second (facts, section 0)."""
     return at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
-def _addresses(addresses: Iterable[str]) -> tuple[list[str], list[str]]:
-    """Return the plain addresses and those that the comma syntax cannot carry; blanks are left out."""
-    both = (form for address in addresses if (text := address.strip()) for form in (text, text.lower()))
-    given = list(dict.fromkeys(both))
-    awkward = [address for address in given if "," in address or ".." in address or address.startswith("__")]
-    return [address for address in given if address not in set(awkward)], awkward
 
 
 def _chunks(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:

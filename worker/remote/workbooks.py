@@ -230,7 +230,7 @@ class Workbooks:
         form.add("_per_object_transactions", "true")
         form.add("_strict_attribute_checking", "true")
         squared(form, batch)
-        hide = tuple(text for write in batch for text in base.personal(write.fields))
+        hide = tuple(text for write in batch for text in (*base.personal(write.fields), *write.hide))
         try:
             reply = self.client.patiently(lambda: self._written(path, form, hide, len(batch)), repeatable=False)
             carried_out = httpx.codes.is_success(reply.status)

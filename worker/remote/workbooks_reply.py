@@ -307,7 +307,7 @@ def _spoken_safely(outcome: Outcome, write: Write, hide: Iterable[str]) -> Outco
     """Return the outcome with its words free of what identifies the person."""
     if isinstance(outcome, Applied):
         return outcome
-    secrets = [*hide, *base.personal(write.fields)]
+    secrets = [*hide, *base.personal(write.fields), *write.hide]
     if isinstance(outcome, Refused):
         named = (
             (name if name in write.fields else base.say(name, secrets), text) for name, text in outcome.errors.items()

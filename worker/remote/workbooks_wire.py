@@ -33,12 +33,16 @@ _MILLISECONDS_FROM = 1e11
 
 @dataclass(frozen=True, slots=True)
 class Write:
-    """One object to save: ``id`` 0 creates. ``reference`` is how a create's reply will be known again."""
+    """One object to save: ``id`` 0 creates. ``reference`` is how a create's reply will be known again.
+
+    ``hide`` is what else is known of somebody and must not be quoted from the reply, beside the values that are sent.
+    """
 
     id: int
     version: int
     fields: Mapping[str, records.Value]
     reference: str | None = None
+    hide: tuple[str, ...] = field(default=(), repr=False)
 
 
 @dataclass(frozen=True, slots=True)

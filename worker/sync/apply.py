@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from worker.core import errors, intents, plan, transforms
+from worker.core import errors, intents, masks, plan, transforms
 from worker.core.mapping import Computed
 from worker.core.plan import Action
 from worker.core.records import Kind, System
@@ -280,6 +280,7 @@ def _job(case: Case, mapping: Mapping) -> Job | None:
         version=(person.version or 0) if updating and person else 0,
         fields=dict(case.plan.crm),
         reference=None if updating or mapping.reference in case.view.stopped else str(case.view.prospect_id),
+        hide=case.hidden(mapping),
     )
     error_field = error.crm if error and error.crm not in case.view.stopped else None
     return Job(case.view.prospect_id, write, error_field, frozenset(vital), bare=bare)
@@ -310,7 +311,8 @@ def _opt_outs_of_candidates(on: Applier, cases: Sequence[Case], batch: Batch) ->
             if person is None or person.deleted or streams.no_email(person, on.mapping):
                 continue
             if on.permit.to(case.view.prospect_id, person, case.view.prospect).to_crm:
-                job = Job(-crm_id, Write(crm_id, person.version or 0, {flag.crm: True}))
+                known = masks.texts((person, case.view.prospect), on.mapping)
+                job = Job(-crm_id, Write(crm_id, person.version or 0, {flag.crm: True}, hide=known))
                 jobs.setdefault(crm_id, (job, []))[1].append(case)
             else:
                 case.kept = case.kept_opt_out = True
@@ -325,7 +327,7 @@ def _write_outreach(on: Applier, case: Case) -> None:
     case.unwritten |= _fed_by(on.mapping, wanted)  # until there is a reply
     while wanted:
         try:
-            case.prospect = on.remotes.outreach.update_prospect(prospect_id, wanted)
+            case.prospect = on.remotes.outreach.update_prospect(prospect_id, wanted, hide=case.hidden(on.mapping))
             break
         except errors.InvalidField as error:
             refused.append(error.words)

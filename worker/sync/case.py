@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
-from worker.core import transforms
+from worker.core import masks, transforms
 from worker.core.mapping import PERSON_ADDRESSES
 
 if TYPE_CHECKING:
@@ -119,6 +119,10 @@ class Case:
     refused_outreach: str | None = None
     unwritten: frozenset[str] = frozenset()
     trouble: errors.OutbookError | None = None
+
+    def hidden(self, mapping: Mapping) -> tuple[str, ...]:
+        """What is known of the person and must not stay in a vendor's words."""
+        return masks.texts((self.view.prospect, self.view.person, self.view.former), mapping)
 
 
 @contextlib.contextmanager

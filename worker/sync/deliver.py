@@ -184,7 +184,7 @@ def _applied(job: Job, outcome: Applied, refused: Dict[str, str]) -> Receipt:
 def _acquitted(job: Job, made: Receipt, desk: Desk) -> Receipt:
     """Send what a new record was made without on a guess, now that it can be updated: what is refused shows by trying."""
     blank = {job.error_field: None} if job.error_field else {}
-    write = Write(made.crm_id or 0, made.version or 0, {**blank, **job.suspected})
+    write = Write(made.crm_id or 0, made.version or 0, {**blank, **job.suspected}, hide=job.write.hide)
     earlier = {name: words for name, words in made.refused.items() if name not in job.suspected}
     try:
         tried = _field_by_field(replace(job, write=write), desk, earlier)

@@ -54,7 +54,8 @@ def _job(on: Applier, case: Case, error_field: str) -> Job | None:
     words = "; ".join([*refused, case.refused_outreach])
     if transforms.same(Compare.TEXT, held, words):
         return None
-    return Job(case.view.prospect_id, Write(crm_id or 0, version or 0, {error_field: words}))
+    write = Write(crm_id or 0, version or 0, {error_field: words}, hide=case.hidden(on.mapping))
+    return Job(case.view.prospect_id, write)
 
 
 def _note(case: Case, receipt: Receipt) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, NamedTuple
 
-from worker.core import errors, intents, tasks
+from worker.core import errors, intents, masks, tasks
 from worker.core.mapping import OnCrmDelete, SkipSignal
 from worker.core.records import Kind, Link, Ref, Shadow, Snapshot, System
 from worker.core.states import Label
@@ -163,7 +163,7 @@ def _work(on: Applier, changes: Sequence[Change], *, blocked: bool) -> Tally:
             if case.skipped and not case.idle:
                 outbox.note_wish(db, case.change, {SKIPPED: True}, on.now())
     cases = [case for case in cases if case.change.id in mine]
-    _write(on, [case for case in going if case.change.id in mine])
+    _write(on, [case for case in going if case.change.id in mine], world)
     finished.carry_out(on, [case.back for case in cases if case.back])
     tally = Tally(claimed=len(changes))
     with on.store.write() as db:
@@ -327,8 +327,9 @@ def _find_written(on: Applier, cases: Sequence[_Case]) -> None:
             case.action = "link"
 
 
-def _write(on: Applier, cases: Sequence[_Case]) -> None:
-    jobs = [(case, _job(case)) for case in cases if case.receipt is None]
+def _write(on: Applier, cases: Sequence[_Case], world: _World) -> None:
+    known = masks.texts([*world.prospects.values(), *world.persons.values()], on.mapping)
+    jobs = [(case, _job(case, known)) for case in cases if case.receipt is None]
     if not jobs:
         return
     columns = streams.columns(Kind.CRM_TASK, on.mapping)
@@ -342,9 +343,9 @@ def _write(on: Applier, cases: Sequence[_Case]) -> None:
         case.receipt = told.get(case.change.ref.id, case.receipt)
 
 
-def _job(case: _Case) -> Job:
+def _job(case: _Case, known: tuple[str, ...]) -> Job:
     number = case.change.ref.id
-    return Job(number, Write(case.crm_id, case.version, case.fields, None if case.crm_id else str(number)))
+    return Job(number, Write(case.crm_id, case.version, case.fields, None if case.crm_id else str(number), known))
 
 
 def _receive(db: sa.Connection, on: Applier, cases: Sequence[_Case], tally: Tally) -> None:

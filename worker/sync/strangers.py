@@ -8,14 +8,14 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from worker.core import consent, errors, plan, transforms
+from worker.core import consent, errors, masks, plan, transforms
 from worker.core.mapping import PERSON_ADDRESSES, Computed, Direction
 from worker.core.records import Kind, Link, System
 from worker.remote.workbooks import Write
-from worker.store import backlog, brakes, cursors, exchanges, liftings, links, mirror, outbox
+from worker.store import backlog, brakes, cursors, exchanges, forgotten, liftings, links, mirror, outbox
 from worker.store.links import Written
 from worker.store.outbox import Lane, Standing
-from worker.sync import claims, deliver, fields, identify, notice, paused, receipts, streams
+from worker.sync import claims, deliver, door, fields, identify, notice, paused, receipts, streams
 from worker.sync.brakes import NEW_PROSPECTS
 from worker.sync.deliver import Desk, Job
 from worker.sync.exchanges import of_new
@@ -239,6 +239,11 @@ def _tell(on: Applier, cases: Sequence[_Case], lacking: frozenset[str]) -> None:
             refused = "; ".join(f"{name}: {words}" for name, words in receipt.refused.items())
             case.trouble = receipt.trouble or (errors.InvalidField(refused, field="") if refused else None)
     with on.store.write() as db:
+        here = _here(db, on, cases)
+        told, cases = (
+            {key: one for key, one in told.items() if key in here},
+            [c for c in cases if c.change.ref.id in here],
+        )
         people = mirror.load(db, Kind.PERSON, told)
         done = {key: receipts.updated(people[key], receipt) for key, receipt in told.items() if receipt.applied}
         fresh = [receipt.fresh for receipt in told.values() if receipt.fresh]
@@ -267,7 +272,8 @@ def _job(on: Applier, case: _Case, lacking: frozenset[str]) -> Job | None:
     if not permit.to_crm:
         case.kept = case.kept or (case.opted_in and bool(told))
         return None
-    return Job(case.change.ref.id, Write(person.ref.id, person.version or 0, told)) if told else None
+    write = Write(person.ref.id, person.version or 0, told, hide=masks.texts([person], on.mapping))
+    return Job(case.change.ref.id, write) if told else None
 
 
 def _unticked(crm_id: int, receipt: Receipt) -> Written:
@@ -275,7 +281,9 @@ def _unticked(crm_id: int, receipt: Receipt) -> Written:
 
 
 def _receive(db: sa.Connection, on: Applier, cases: Sequence[_Case], tally: Tally) -> None:
-    now = on.now()
+    """Write down what became of each case; who was forgotten meanwhile does not come back with a late receipt."""
+    now, here = on.now(), _here(db, on, cases)
+    cases = [case for case in cases if case.change.ref.id in here]
     asked = [one for case in cases if (one := _exchange(case, on.mapping))]
     exchanges.keep(db, asked, now)
     for case in cases:
@@ -298,6 +306,12 @@ def _receive(db: sa.Connection, on: Applier, cases: Sequence[_Case], tally: Tall
             outbox.release(db, [case.change], standing=Standing.KEPT)
         else:
             outbox.settle(db, [case.change])
+
+
+def _here(db: sa.Connection, on: Applier, cases: Sequence[_Case]) -> set[int]:
+    """Return the people of the cases who were not forgotten; nobody is until this transaction ends."""
+    forgotten.guard(db)
+    return door.strangers(db, Kind.PERSON, (case.change.ref.id for case in cases), on.names)
 
 
 def _exchange(case: _Case, mapping: Mapping) -> Exchange | None:

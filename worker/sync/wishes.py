@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from worker.core import errors, transforms, wishes
+from worker.core import errors, masks, transforms, wishes
 from worker.core.mapping import OWNER, Verb
 from worker.core.records import Kind, Ref, Snapshot, System
 from worker.core.wishes import Declined, Order, Wish
@@ -193,12 +193,13 @@ def _ask(desk: _Desk, change: Change, view: PersonView, wish: Wish, order: Order
 def _send(desk: _Desk, view: PersonView, order: Order) -> Snapshot | None:
     """Make the request and return the state as it stands then, None for one that was removed."""
     outreach = desk.on.remotes.outreach
+    hide = masks.texts((view.prospect, view.person), desk.mapping)
     if order.state is None:
-        return outreach.add_to_sequence(view.prospect_id, order.sequence.id, order.mailbox)
+        return outreach.add_to_sequence(view.prospect_id, order.sequence.id, order.mailbox, hide=hide)
     if order.verb is Verb.REMOVE:
         outreach.remove_state(order.state)
         return None
-    return outreach.act(Kind.STATE, order.state, order.verb.value)
+    return outreach.act(Kind.STATE, order.state, order.verb.value, hide=hide)
 
 
 def _plainly(words: str) -> str:
