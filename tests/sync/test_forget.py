@@ -14,7 +14,7 @@ from worker.core.records import Feed, Kind
 from worker.store import forgotten, links, outbox
 from worker.store.forgotten import Circle
 from worker.store.mirror import MIRROR
-from worker.sync import forget, gather, receipts, removals, strangers
+from worker.sync import deliver, forget, gather, receipts, removals, strangers
 
 ONE = Circle(frozenset({1}))
 
@@ -111,7 +111,7 @@ def test_a_late_receipt_brings_no_stranger_back(scene: Scene, monkeypatch: pytes
     email = {"main_location[email]": "ada@example.com"} if where == "_receive" else {}
     crm_id = scene.person(**told, **email)
     scene.poll()
-    receive, carry_out, gone = strangers._receive, strangers.deliver.carry_out, Circle(people=frozenset({crm_id}))
+    receive, carry_out, gone = strangers._receive, deliver.carry_out, Circle(people=frozenset({crm_id}))
 
     def forgetting(db: sa.Connection) -> None:
         forgotten.remember(db, gone, NAMES, scene.now())
@@ -130,7 +130,7 @@ def test_a_late_receipt_brings_no_stranger_back(scene: Scene, monkeypatch: pytes
     if where == "_receive":
         monkeypatch.setattr(strangers, "_receive", received)
     else:
-        monkeypatch.setattr(strangers.deliver, "carry_out", carried_out)
+        monkeypatch.setattr(deliver, "carry_out", carried_out)
     assert strangers.apply_strangers(scene.applier()).claimed == 1
     with scene.store.read() as db:
         copies = sa.select(sa.func.count()).select_from(MIRROR).where(MIRROR.c.kind.in_([Kind.PERSON, Kind.PROSPECT]))
