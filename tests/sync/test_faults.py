@@ -12,7 +12,7 @@ from tests.sync.conftest import MakeScene
 from tests.sync.scene import Call, Scene, fault, reads_of
 from worker.core import errors
 from worker.core.records import Kind
-from worker.store import backlog, outbox
+from worker.store import backlog, exchanges, outbox
 from worker.store.outbox import Lane, Standing
 from worker.sync import apply
 
@@ -167,6 +167,24 @@ def test_one_bad_record_keeps_no_neighbour(make_scene: MakeScene) -> None:
     assert report.counts.dead == 4
     assert len(scene.creates()) == 40
     assert {scene.of(n)["cf_person_sequence_state"] for n in range(1, 41)} == {"Active – Running"}
+
+
+def test_a_refusal_names_nobody_whom_the_mirror_knows(make_scene: MakeScene) -> None:
+    """The CRM's words hold the person's name, which was not among what was sent: nothing that is kept has it."""
+    words = "Quillfeather must not be a Wizard"
+    rules = [{"type": "person", "field": "person_job_title", "pattern": "Wizard", "message": words}]
+    scene = make_scene(crm_options={"rules": rules})
+    scene.prospect(1, 1, lastName="Quillfeather")
+    assert scene.sync().converged
+    scene.later(300)
+    scene.edit_outreach(op="set", type="prospect", id=1, attributes={"title": "Wizard"})
+    assert scene.sync().counts.dead == 1
+    kept = [str(changes(scene)[1].error), str(scene.of(1)["cf_person_outreach_error"])]
+    with scene.store.read() as db:
+        kept += [str(row) for row in db.execute(sa.select(exchanges.EXCHANGE))]
+    assert len(kept) > 2
+    assert [one for one in kept if "must not be a" not in one] == []
+    assert [one for one in kept if "Quillfeather" in one] == []
 
 
 @pytest.mark.parametrize("partial", [[0], [0, 3], [1, 2, 3]])
