@@ -27,7 +27,9 @@ SECRETS = ("sim-access", "sim-secret", "sim-refresh", KEY, rig.WEBHOOK_SECRET)
 MINTED = re.compile(r"(?:access|refresh)\.\d{8,}\.[0-9a-f]{8,}\.")
 """What the simulated Outreach mints."""
 PEOPLE = range(1, 13)
-REFUSAL = f"p1@{CANARY}.example and {PHONE} are not welcome here"
+OUTAGE = f"p1@{CANARY}.example and {PHONE} are not welcome here"
+REFUSAL = f"{CANARY}1, {OUTAGE}"
+"""What is said of the first of them, by name; a page that fails as a whole can hide addresses and numbers only."""
 VERBS = (
     ("status", "--json"),
     ("failures", "list", "--json"),
@@ -88,9 +90,9 @@ def test_no_canary_sings(tmp_path: Path) -> None:
         running.edit("workbooks", [{"op": "option", "name": "rules", "value": [rule]}])
         for prospect in PEOPLE:
             created, state = edits.newcomer(prospect)
-            created["attributes"] |= {"workPhones": [PHONE], "title": "Forbidden" if prospect < 3 else "Free"}
+            created["attributes"] |= {"workPhones": [PHONE], "title": "Forbidden" if prospect == 1 else "Free"}
             running.edit("outreach", [created, state])
-        running.fault({"kind": "status", "times": 2, "args": {"code": 500, "body": REFUSAL}})
+        running.fault({"kind": "status", "times": 2, "args": {"code": 500, "body": OUTAGE}})
         wanted = [Wanted(prospect, "crm", LABEL, RUNNING) for prospect in PEOPLE]
         running.wait_for(lambda: not missing(running.seen(), wanted), 120)
         running.kill_child("worker", 0)
@@ -100,7 +102,6 @@ def test_no_canary_sings(tmp_path: Path) -> None:
         running.wait_for((tmp_path / "alerts.txt").exists, 120)
         secrets = (*SECRETS, running.environ["OUTBOOK_SECRET_KEY"])
         texts = dict(everything(running, tmp_path))
-    assert REFUSAL.partition(" and ")[0] not in texts["failures list --json"]
     assert "are not welcome here" in texts["failures list --json"], "the refusal was not told at all"
     assert sum(text.count('"level": "info"') for text in texts.values()) > len(PEOPLE), "hardly anything was logged"
     wrong = {where: sung(text, secrets) for where, text in texts.items() if sung(text, secrets)}
