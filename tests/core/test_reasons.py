@@ -175,6 +175,21 @@ def test_a_decision_tells_what_goes_where() -> None:
     ]
 
 
+def test_an_edit_travels_beside_an_opt_in() -> None:
+    """What is taken back in Outreach does not push out what somebody typed in the CRM; the tick taken off says why."""
+    signs = {(consent.Source.EMAILS.value, 7): consent.Lifted("", open=True)}
+    typed = edit(person(SHOWN, version=4), person_job_title="Typed")
+    told = made(pair(prospect=prospect(emailOptedOut=True), person=typed, lifted=signs))
+    assert told.outreach == {"title": "Typed", "emailOptedOut": False}
+    ticked = edit(person(SHOWN, version=4), no_email_soliciting=True)
+    lifted = {
+        sign.key: consent.Lifted(sign.mark, open=True) for sign in consent.of_person(ticked, "no_email_soliciting")
+    }
+    told = made(pair(person=ticked, lifted=lifted))
+    assert told.crm["no_email_soliciting"] is False
+    assert [one.why for one in told.decisions if one.field == "no_email_soliciting"] == ["opted in again by hand"]
+
+
 # ---- one field
 
 
