@@ -12,6 +12,7 @@ import typer
 from rich.console import Console
 
 from worker import bootstrap, config
+from worker.cli.asking import sure
 from worker.cli.exits import INVALID
 from worker.cli.show import page, say_json, table
 from worker.core.records import System
@@ -71,10 +72,7 @@ def _lines(before: Mapping[System, str], seen: Mapping[System, str | None]) -> l
 def _sure(before: Mapping[System, str], seen: Mapping[System, str | None]) -> bool:
     for line in _lines(before, seen):
         sys.stderr.write(f"outbook: {line}\n")
-    if not sys.stdin.isatty():
-        sys.stderr.write("outbook: the store would belong to these from now on; without a terminal this needs --yes\n")
-        return False
-    return typer.confirm("The store belongs to these from now on. Sure?")
+    return sure("the store would belong to these from now on", "The store belongs to these from now on")
 
 
 @app.command()

@@ -16,7 +16,7 @@ from rich.table import Table
 from worker import bootstrap, config
 from worker.cli.exits import UNFINISHED
 from worker.cli.selection import selecting
-from worker.cli.show import count, indented, local, page, pairs, say_json, table
+from worker.cli.show import SIDES, count, indented, local, page, pairs, say_json, table
 from worker.core import explanation as told
 from worker.core.outlook import as_json
 from worker.core.records import Value
@@ -26,7 +26,6 @@ from worker.sync import explain as explaining
 LIMIT = 20
 PAST = 10
 BLANK = "(blank)"
-SIDES = {"outreach": "Outreach", "workbooks": "Workbooks"}
 ACTIONS = {"exclude": "left out", "hold": "held", "nothing": "nothing to do"}
 SHORT = 10
 HIDDEN = "•••"

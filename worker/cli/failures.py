@@ -14,6 +14,7 @@ from rich.console import RenderableType
 from rich.markup import escape
 
 from worker import bootstrap, config
+from worker.cli.asking import sure
 from worker.cli.exits import INVALID, UNFINISHED
 from worker.cli.selection import selecting
 from worker.cli.show import count, indented, page, pairs, say_json, table
@@ -155,7 +156,8 @@ def drop(
         )
     settings, store = _opened()
     chosen = _letters(store, which) if which else _of_cause(store, cause or "")
-    if len(chosen) > MANY and not yes and not _sure(len(chosen)):
+    many = f"{len(chosen)} dead letters"
+    if len(chosen) > MANY and not yes and not sure(f"{many} would be dropped", f"{many} are dropped"):
         raise typer.Exit(INVALID)
     dropped, refused = failures.drop(store, chosen, bootstrap.known_mapping(settings, store))
     if as_json:
@@ -208,13 +210,6 @@ def _known(store: Store) -> str:
     with store.read() as db:
         known = len(failures.causes(db))
     return f"there are {known}; `outbook failures list` shows them" if known else "nothing has failed"
-
-
-def _sure(letters_: int) -> bool:
-    if not sys.stdin.isatty():
-        sys.stderr.write(f"outbook: {letters_} dead letters would be dropped; without a terminal this needs --yes\n")
-        return False
-    return typer.confirm(f"{letters_} dead letters are dropped. Sure?")
 
 
 def _cause(one: Cause) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from pathlib import Path
 import typer
 
 from worker import bootstrap, config
+from worker.cli.asking import sure
 from worker.cli.exits import INVALID, UNFINISHED
 from worker.cli.show import count, say_json
 from worker.core import transforms
@@ -47,7 +48,8 @@ def forget(
         seen = Seen() if offline else forgetting.look_up(on, whom)
         whom = forgetting.choose(on, whom | Circle(addresses=seen.addresses))
         number = max(len(whom.prospects), len(whom.people), _size(named))
-        if number > MANY and not yes and not _sure(number):
+        many = f"{number} people"
+        if number > MANY and not yes and not sure(f"{many} would be forgotten", f"{many} are erased here for good"):
             raise typer.Exit(INVALID)
         told = forgetting.forget(on, whom, sleep=time.sleep)
         swept = forgotten.sweep_away(on.store)
@@ -85,13 +87,6 @@ def _named(prospects: list[int], people: list[int], emails: list[str], ids_from:
 
 def _size(named: Circle) -> int:
     return len(named.prospects) + len(named.people) + len(named.addresses)
-
-
-def _sure(number: int) -> bool:
-    if not sys.stdin.isatty():
-        sys.stderr.write(f"outbook: {number} people would be forgotten; without a terminal this needs --yes\n")
-        return False
-    return typer.confirm(f"{number} people are erased here for good. Sure?")
 
 
 def _as_json(told: Receipt, seen: Seen, troubles: list[str]) -> dict[str, object]:

@@ -14,6 +14,7 @@ import typer
 from rich.markup import escape
 
 from worker import bootstrap, config
+from worker.cli.asking import sure
 from worker.cli.exits import INVALID
 from worker.cli.selection import selecting
 from worker.cli.show import count, page, say_json, table
@@ -91,7 +92,7 @@ def approve(
             words = " or ".join(f"--as {choice}" for choice in sorted(choices))
             raise config.SettingsInvalid([f"say {words}: that is what the entries of kind {asked} ask"])
     records = sum(one.records for one in chosen)
-    if records > MANY and not yes and not _sure(records):
+    if records > MANY and not yes and not sure(f"{records} records would go on", f"{records} records go on"):
         raise typer.Exit(INVALID)
     due = held.approve(store, chosen, mapping, how=how, now=bootstrap.now())
     if as_json:
@@ -115,7 +116,7 @@ def reject(selection: Selection, *, kind: _Kind = None, yes: _Yes = False, as_js
     if chosen and not meant:
         raise typer.Exit(INVALID)
     records = sum(one.records for one in meant)
-    if records > MANY and not yes and not _sure(records):
+    if records > MANY and not yes and not sure(f"{records} records would go on", f"{records} records go on"):
         raise typer.Exit(INVALID)
     unlinked = held.reject(store, meant, now=bootstrap.now())
     if as_json:
@@ -160,10 +161,3 @@ def _about(store: Store, selection: Selection, kind: str | None) -> tuple[list[h
 def _told(one: held.Entry) -> dict[str, Any]:
     since = one.since.astimezone(UTC).isoformat()
     return {"key": one.key, "kind": one.kind, "records": one.records, "since": since, "words": one.words}
-
-
-def _sure(records: int) -> bool:
-    if not sys.stdin.isatty():
-        sys.stderr.write(f"outbook: {records} records would go on; without a terminal this needs --yes\n")
-        return False
-    return typer.confirm(f"{records} records go on. Sure?")

@@ -10,6 +10,7 @@ from pathlib import Path
 import typer
 
 from worker import bootstrap, config
+from worker.cli.asking import sure
 from worker.cli.exits import INVALID, UNFINISHED
 from worker.cli.show import count, say_json
 from worker.core import transforms
@@ -40,7 +41,12 @@ def opt_in(
         on = runtime.applier()
         try:
             chosen = opting_in.choose(on, wanted)
-            if len(chosen.people) > MANY and not yes and not _sure(len(chosen.people)):
+            many = f"{len(chosen.people)} people"
+            if (
+                len(chosen.people) > MANY
+                and not yes
+                and not sure(f"{many} would be opted in", f"{many} are opted in again")
+            ):
                 raise typer.Exit(INVALID)
             told = opting_in.opt_in(on, chosen, reason=reason.strip(), sleep=time.sleep)
         except opting_in.Refused as refused:
@@ -90,13 +96,6 @@ def _words(told: opting_in.Receipt) -> str:
             f"{count(told.addresses, 'address', 'addresses')} without a record: no longer remembered as opted out"
         )
     return "\n".join(lines)
-
-
-def _sure(number: int) -> bool:
-    if not sys.stdin.isatty():
-        sys.stderr.write(f"outbook: {number} people would be opted in; without a terminal this needs --yes\n")
-        return False
-    return typer.confirm(f"{number} people are opted in again. Sure?")
 
 
 def _leave(problems: list[str]) -> None:

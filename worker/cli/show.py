@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 
 SHOWN = 20
+SIDES = {"outreach": "Outreach", "workbooks": "Workbooks"}
 ENDLESS = 100_000
 """Letters of a line where there is no terminal: what reads a pipe wants one line a row."""
 

@@ -16,7 +16,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from worker import bootstrap, config
-from worker.cli.show import count, indented, local, page, say_json, span, table
+from worker.cli.show import SIDES, count, indented, local, page, say_json, span, table
 from worker.config import Settings
 from worker.core.outlook import Lag, Nets, Outlook, Round, Spent, as_json
 from worker.store.database import Store
@@ -27,7 +27,6 @@ EVERY_S = 2.0
 SHOWN = 5
 VERSION = len("sha256:") + 12
 MARKS = {True: "[green]ok[/]", False: "[bold yellow]WARN[/]"}
-SIDES = {"outreach": "Outreach", "workbooks": "Workbooks"}
 
 
 def status(
