@@ -9,17 +9,15 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, cast
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 
 from worker.core import errors, lanes
 from worker.core.lanes import OPT_OUT, share
 from worker.core.records import System
-from worker.store import tables
+from worker.store import database, tables
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from worker.store import database
 
 CALL = cast("sa.Table", tables.CallRow.__table__)  # type: ignore[attr-defined]
 OPT_OUT_LANE = OPT_OUT
@@ -265,11 +263,7 @@ def _fold(db: sa.Connection, system: System, before: datetime) -> None:
 
 def add(db: sa.Connection, rows: Sequence[Mapping[str, Any]]) -> None:
     """Add calls to what is written down of their system, lane and hour."""
-    make = sqlite.insert if db.dialect.name == "sqlite" else postgresql.insert
-    new = make(CALL)
-    more = {"calls": CALL.c.calls + new.excluded.calls}
-    if rows:
-        db.execute(new.on_conflict_do_update(index_elements=["system", "lane", "hour"], set_=more), rows)
+    database.accumulate(db, CALL, rows, key=("system", "lane", "hour"), total="calls")
 
 
 def used_by(db: sa.Connection, now: datetime) -> dict[System, lanes.Used]:

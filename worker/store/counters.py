@@ -11,8 +11,8 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 
+from worker.store.database import accumulate
 from worker.store.tables import CounterRow
 
 if TYPE_CHECKING:
@@ -85,11 +85,7 @@ def add(db: sa.Connection, counts: Mapping[Key, float]) -> None:
     rows = [
         {"name": name, "labels": " ".join(labels), "total": count} for (name, labels), count in sorted(counts.items())
     ]
-    if rows:
-        make = sqlite.insert if db.dialect.name == "sqlite" else postgresql.insert
-        new = make(COUNTER)
-        added = {"total": COUNTER.c.total + new.excluded.total}
-        db.execute(new.on_conflict_do_update(index_elements=["name", "labels"], set_=added), rows)
+    accumulate(db, COUNTER, rows, key=("name", "labels"), total="total")
 
 
 def told(db: sa.Connection) -> dict[Key, float]:

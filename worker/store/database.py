@@ -168,6 +168,16 @@ def new(column: sa.Column[Any]) -> sa.ColumnElement[Any]:
     return sa.literal_column(f"excluded.{column.name}", column.type)
 
 
+def accumulate(
+    db: sa.Connection, table: sa.Table, rows: Sequence[Mapping[str, Any]], *, key: Sequence[str], total: str
+) -> None:
+    """Add to the ``total`` of rows by their key; one that is not there begins with what is added."""
+    if rows:
+        insert = (sqlite.insert if db.dialect.name == "sqlite" else postgresql.insert)(table)
+        more = {total: table.c[total] + new(table.c[total])}
+        db.execute(insert.on_conflict_do_update(index_elements=list(key), set_=more), rows)
+
+
 def chunks(ids: Sequence[int]) -> Iterator[Sequence[int]]:
     """Return the ids in portions that fit one statement."""
     for start in range(0, len(ids), CHUNK):

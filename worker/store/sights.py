@@ -7,8 +7,8 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 
+from worker.store.database import accumulate
 from worker.store.tables import SightRow
 
 if TYPE_CHECKING:
@@ -40,15 +40,8 @@ def count(db: sa.Connection, stream: Kind, channel: Channel, records: int, now: 
     """Add changes that this channel was the first to show; nought costs nothing."""
     if not records:
         return
-    make = sqlite.insert if db.dialect.name == "sqlite" else postgresql.insert
     row = {"stream": stream.value, "channel": channel.value, "day": day(now), "records": records}
-    added = make(SIGHT).values(**row)
-    db.execute(
-        added.on_conflict_do_update(
-            index_elements=["stream", "channel", "day"],
-            set_={"records": SIGHT.c.records + added.excluded.records},
-        )
-    )
+    accumulate(db, SIGHT, [row], key=("stream", "channel", "day"), total="records")
 
 
 def told(db: sa.Connection, since: datetime) -> dict[tuple[str, str], int]:
