@@ -128,8 +128,8 @@ def test_two_with_one_address_become_one_person(make_scene: MakeScene) -> None:
     gather = apply._Look.gather
     seen = Counter[int]()
 
-    def together(look: apply._Look, ids: list[int], *, live: bool) -> object:
-        found = gather(look, ids, live=live)
+    def together(look: apply._Look, ids: list[int]) -> object:
+        found = gather(look, ids)
         seen[threading.get_ident()] += 1
         if seen[threading.get_ident()] == 1:
             both.wait()  # neither batch has made anybody yet

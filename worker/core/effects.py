@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from worker.core import transforms
+from worker.core.intents import MAKING
 from worker.core.mapping import Computed
 from worker.core.plan import Action
 
@@ -24,7 +25,6 @@ CRM, OUTREACH, TASKS = "workbooks", "outreach", "workbooks tasks"
 A_FIELD = 2
 """So many records are shown for each field and for each action."""
 MANY = 1 << 256
-MAKING = frozenset({Action.CREATE, Action.RECREATE})
 _encode = msgspec.json.Encoder(order="sorted").encode
 
 Cells = dict[str, tuple["Value", "Value"]]

@@ -57,13 +57,11 @@ def apply_people(on: Applier, *, lanes: Sequence[Lane] = tuple(Lane), only: Coll
         primed = not cursors.unprimed(db)
         wanted = lanes if primed else [lane for lane in lanes if lane is Lane.OPT_OUT]
         changes = outbox.claim(db, Kind.PROSPECT, now=on.now(), lanes=wanted, only=only)
+        if not changes:
+            return Tally()
         on = paused.heeding(db, on, Kind.PROSPECT)
-        held = [row.key.split(":", 1) for kind in (fields.FIELD, fields.LABEL) for row in outbox.holds(db, kind)]
-        unread = in_force.waiting(db, on.mapping) if changes else frozenset()
-    if not changes:
-        return Tally()
-    stopped = unread.union(name for _, name in held)
-    lacking = frozenset(name for what, name in held if what == fields.FIELD)
+        lacking = fields.lacking(db)
+        stopped = lacking.union(fields.unlabelled(db), in_force.waiting(db, on.mapping))
     return claims.work_on(on, changes, lambda mine: _work(on, mine, stopped=stopped, lacking=lacking, primed=primed))
 
 
@@ -72,18 +70,18 @@ def _work(
 ) -> Tally:
     ids = [change.ref.id for change in changes]
     look = _Look(on, stopped, lacking)
-    batch = look.gather(ids, live=primed)
+    batch = look.gather(ids) if primed else look.known(ids)
     if not batch.matches:
         return _carry_out(look, changes, batch, primed=primed)
     with on.alone() as waited:
-        return _carry_out(look, changes, look.gather(ids, live=False) if waited else batch, primed=primed)
+        return _carry_out(look, changes, look.known(ids) if waited else batch, primed=primed)
 
 
 def _carry_out(look: _Look, changes: Sequence[Change], batch: Batch, *, primed: bool) -> Tally:
     on, lacking, ids = look.on, look.lacking, [change.ref.id for change in changes]
     answered = wishes.carry_out(on, changes, batch, lacking=lacking) if primed else wishes.Answered()
     if answered.asked:
-        batch = look.gather(ids, live=True)
+        batch = look.gather(ids)
     creating = [view.prospect for view in batch.views.values() if _would_create(view, batch, on.mapping)]
     if creating and primed and on.permit.to_crm:
         identify.look_up(
@@ -95,11 +93,11 @@ def _carry_out(look: _Look, changes: Sequence[Change], batch: Batch, *, primed: 
             lacking=lacking,
             now=on.now(),
         )
-        batch = look.gather(ids, live=False)
+        batch = look.known(ids)
     rivals = {match.owner for match in batch.matches.values() if match.owner is not None}
     # Outreach shows a merge in no other way: the loser is gone, and the survivor has its addresses.
     if rivals and primed and look.fetch(rivals):
-        batch = look.gather(ids, live=False)
+        batch = look.known(ids)
     mine = [change for change in changes if change not in answered.put_off]
     cases = [answered.heed(_case(on, change, batch, answered, primed=primed)) for change in mine]
     _set_apart(cases)
@@ -131,7 +129,10 @@ class _Look:
     stopped: frozenset[str]
     lacking: frozenset[str]
 
-    def gather(self, ids: Sequence[int], *, live: bool) -> Batch:
+    def known(self, ids: Sequence[int]) -> Batch:
+        return gather.known(ids, store=self.on.store, names=self.on.names, stopped=self.stopped)
+
+    def gather(self, ids: Sequence[int]) -> Batch:
         on = self.on
         return gather.people(
             ids,
@@ -142,7 +143,6 @@ class _Look:
             stopped=self.stopped,
             lacking=self.lacking,
             now=on.now(),
-            live=live,
         )
 
     def fetch(self, prospect_ids: set[int]) -> set[int]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from worker.core.lanes import Used, share
 from worker.core.records import Kind, System
-from worker.store import cursors, mirror
+from worker.store import cursors, mirror, outbox
 from worker.store.budget import used_by
 from worker.sync import identify, sweep
 
@@ -16,9 +16,8 @@ if TYPE_CHECKING:
 
     from worker.store.database import Store
 
-PAGES = {System.OUTREACH: 1000, System.CRM: 100}
+PAGES = {System.OUTREACH: sweep.SLICE, System.CRM: identify.CRM_PAGE}
 """Records that a call reads."""
-BATCH = 100
 PER_SLICE = 3
 """Calls of Outreach for a slice of the comparison: prospects, their states, and what is looked up."""
 
@@ -51,7 +50,7 @@ def of_comparing(store: Store) -> Cost:
 
 def of_looking_again(records: int) -> Cost:
     """Return what it takes at most to look at so many records again; one that is well costs nothing."""
-    return Cost(records, 2 * -(-records // BATCH), most=True)
+    return Cost(records, 2 * -(-records // outbox.BATCH), most=True)
 
 
 def words(cost: Cost, store: Store, *, hourly: int | None, yearly: int | None, now: datetime) -> str:

@@ -111,9 +111,8 @@ def _read(feed: Feed, on: Applier, reading: Reading[Feed]) -> Heard:
         looked = look_up(on, _unseen(on, hints))
         reading = _later(reading, page)
         with on.store.write() as db:
-            in_force.guard(
-                db, on.mapping
-            )  # what was looked up by an old one may lack what was read since by the new one
+            # What was looked up by an old mapping may lack what was read since by the new one.
+            in_force.guard(db, on.mapping)
             told = _heed(db, on, reading, page, looked)
             if not _advance(db, on, reading, page, high):
                 raise errors.RemoteDown(f"lost the lease on {feed.value} to another process")

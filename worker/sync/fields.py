@@ -57,7 +57,12 @@ def lacking(db: sa.Connection) -> frozenset[str]:
 
 def unwritable(db: sa.Connection) -> frozenset[str]:
     """Return the fields that cannot be written: those that the CRM lacks, and those of which it lacks a label."""
-    return lacking(db).union(row.key.partition(":")[2] for row in outbox.holds(db, LABEL))
+    return lacking(db) | unlabelled(db)
+
+
+def unlabelled(db: sa.Connection) -> frozenset[str]:
+    """Return the fields of which the CRM lacks a label: they are read, and not written."""
+    return frozenset(row.key.partition(":")[2] for row in outbox.holds(db, LABEL))
 
 
 def are_known(db: sa.Connection, mapping: Mapping, now: datetime) -> bool:

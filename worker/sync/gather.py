@@ -58,18 +58,15 @@ def people(
     stopped: frozenset[str],
     lacking: frozenset[str],
     now: datetime,
-    live: bool = True,
 ) -> Batch:
-    """Return the views of some prospects. Without ``live`` nothing is asked of a vendor."""
+    """Return the views of some prospects; what the mirror lacks of them is asked for by id."""
     with store.read() as db:
         loaded = _load(db, prospect_ids)
-    if live and _fetch_outreach(
-        loaded, prospect_ids, store=store, remotes=remotes, mapping=mapping, names=names, now=now
-    ):
+    if _fetch_outreach(loaded, prospect_ids, store=store, remotes=remotes, mapping=mapping, names=names, now=now):
         with store.read() as db:
             loaded = _load(db, prospect_ids)
     unseen = {link.crm_id for link in loaded.links.values() if not link.gone} - set(loaded.people)
-    if live and unseen:
+    if unseen:
         columns = streams.columns(Kind.PERSON, mapping, lacking)
         found = identify.read_by_id(remotes.crm, Kind.PERSON, unseen, columns)
         with store.write() as db:

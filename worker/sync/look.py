@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from worker.core import plan, tasks, wishes
-from worker.core.effects import MAKING
+from worker.core.intents import MAKING
 from worker.core.records import Kind
 from worker.store import backlog, mappings, mirror, outbox
 from worker.sync import breakers, fields, finished, gather, in_force, skips

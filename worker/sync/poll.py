@@ -13,9 +13,9 @@ from worker import traces
 from worker.core import cursor, errors, transforms
 from worker.core.records import Kind, System
 from worker.remote.base import LinkRefused
-from worker.store import counters, cursors, mirror, outbox, sights
+from worker.store import counters, cursors, mirror, sights
 from worker.store.sights import Channel
-from worker.sync import in_force, notice, removals, streams
+from worker.sync import fields, in_force, notice, removals, streams
 from worker.sync.ahead import Lookout
 from worker.sync.case import kept_alive
 
@@ -295,7 +295,7 @@ def _later(reading: Reading[Kind], page: Page) -> Reading[Kind]:
 def _lacking(store: Store) -> frozenset[str]:
     """Return the columns that the CRM does not have, so that no read names one."""
     with store.read() as db:
-        return frozenset(row.key.partition(":")[2] for row in outbox.holds(db, "field"))
+        return fields.lacking(db)
 
 
 def _complete(page: Page, stream: Kind, *, store: Store, remotes: Remotes, mapping: Mapping) -> Page:

@@ -368,9 +368,8 @@ def _receive(db: sa.Connection, on: Applier, cases: Sequence[_Case], tally: Tall
             written.append(Written(*ids, System.CRM, case.action, {}, case.fields, why, caused, Kind.TASK))
     links.save(db, Kind.TASK, saved, now)
     links.remember(db, written, now=now, mapping_version=on.mapping.version)
-    cases = [
-        case for case in cases if case.change.id in mine
-    ]  # a row that is gone was forgotten, or is another's by now
+    # A row that is gone was forgotten, or is another's by now.
+    cases = [case for case in cases if case.change.id in mine]
     asked = [(c, c.receipt, Write(c.crm_id, c.version, c.fields)) for c in cases if c.receipt and c.action != "link"]
     backs = [one for c in cases if c.back and (one := of_back(c.back))]
     exchanges.keep(db, [*(of_task(c.change.ref.id, w, made, on.mapping) for c, made, w in asked), *backs], now)

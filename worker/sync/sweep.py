@@ -262,7 +262,7 @@ def _take(kind: Kind, on: Applier, this: Round, rate: float) -> Swept:
     if one.cut and len(found.gone) <= most:
         raise errors.RemoteDown(f"a list of {kind.value} leaves out most of what is there by id")
     with on.store.write() as db:
-        in_force.guard(db, on.mapping)  # what was looked up by an old one may lack what was read since by the new one
+        in_force.guard(db, on.mapping)  # as in ``feeds``
         missed = _keep(db, kind, on, [*fresh.there, *found.there], one.settled)
         taken = take_away(db, kind, on, found.gone, most)
         sights.count(db, kind, Channel.SWEEP, missed + taken, on.now())
