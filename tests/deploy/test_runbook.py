@@ -33,8 +33,8 @@ def test_what_is_to_be_typed_is_a_command(line: str) -> None:
     """Verb and options are those of the program."""
     left = [PLACEHOLDER.sub("7", word) for word in shlex.split(line)][1:]
     command: Any = typer.main.get_command(front_door.app)
-    while hasattr(command, "commands"):
-        command = command.commands[left.pop(0)]
+    while hasattr(command, "get_command"):
+        command = command.get_command(None, left.pop(0))
     context = click.Context(command) if isinstance(command, click.Command) else command.context_class(command)
     assert command.parse_args(context, left) == []
 

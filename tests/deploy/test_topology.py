@@ -70,8 +70,8 @@ def test_what_is_run_is_a_command(arguments: list[str]) -> None:
     """Each is a verb of `outbook` that takes these options."""
     command: Any = typer.main.get_command(front_door.app)
     left = list(arguments)
-    while hasattr(command, "commands"):
-        command = command.commands[left.pop(0)]
+    while hasattr(command, "get_command"):
+        command = command.get_command(None, left.pop(0))
     context = click.Context(command) if isinstance(command, click.Command) else command.context_class(command)
     assert command.parse_args(context, left) == []
 

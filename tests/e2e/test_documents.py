@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import jsonschema  # type: ignore[import-untyped]
 import pytest
@@ -21,12 +22,12 @@ def verbs() -> dict[str, list[str]]:
     return dict(_walk(typer.main.get_command(front_door.app), ()))
 
 
-def _walk(command: object, path: tuple[str, ...]) -> Iterator[tuple[str, list[str]]]:
-    children = getattr(command, "commands", None)
-    if children is None:
-        yield " ".join(path), [name for one in getattr(command, "params", ()) for name in one.opts]
-    for name, child in (children or {}).items():
-        yield from _walk(child, (*path, name))
+def _walk(command: Any, path: tuple[str, ...]) -> Iterator[tuple[str, list[str]]]:  # noqa: ANN401 - typer's
+    if not hasattr(command, "get_command"):
+        yield " ".join(path), [name for one in command.params for name in one.opts]
+        return
+    for name in command.list_commands(None):
+        yield from _walk(command.get_command(None, name), (*path, name))
 
 
 def test_every_verb_has_a_document_and_a_shape() -> None:

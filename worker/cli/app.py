@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import signal
 import sys
@@ -10,35 +11,10 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import sqlalchemy.exc
 import typer
-from typer import rich_utils
 from typer.core import TyperGroup
+from typer.main import get_group
 
 from worker import bootstrap, config, embedded, release, telemetry
-from worker.cli import (
-    auth,
-    backfill,
-    crm,
-    database,
-    demo,
-    doctor,
-    explain,
-    failures,
-    forget,
-    held,
-    link,
-    mapping,
-    opt_in,
-    pause,
-    plan,
-    processes,
-    reconcile,
-    resync,
-    sim,
-    status,
-    sync,
-    web,
-    webhooks,
-)
 from worker.cli.exits import INVALID, UNEXPECTED
 from worker.core import errors, mapping_file
 
@@ -55,8 +31,51 @@ class Interrupted(SystemExit):
     """SIGINT: typer would turn it into an exit code without a word."""
 
 
+VERBS = {
+    "sync": "sync:sync",
+    "resync": "resync:resync",
+    "pause": "pause:pause",
+    "resume": "pause:resume",
+    "plan": "plan:plan",
+    "status": "status:status",
+    "explain": "explain:explain",
+    "doctor": "doctor:doctor",
+    "up": "processes:up",
+    "worker": "processes:worker",
+    "beat": "processes:beat",
+    "web": "web:web",
+    "demo": "demo:demo",
+    "link": "link:link",
+    "backfill": "backfill:backfill",
+    "reconcile": "reconcile:reconcile",
+    "opt-in": "opt_in:opt_in",
+    "forget": "forget:forget",
+    "failures": "failures:app",
+    "held": "held:app",
+    "mapping": "mapping:app",
+    "db": "database:app",
+    "auth": "auth:app",
+    "crm": "crm:app",
+    "webhooks": "webhooks:app",
+    "sim": "sim:app",
+}
+"""Where each verb and each noun is found, in the order of `--help`; a noun has verbs of its own."""
+HIDDEN = {"demo"}
+
+
 class _Door(TyperGroup):
-    """The verbs, told apart from whoever interrupts them."""
+    """The verbs, each brought in when it is asked for, and told apart from whoever interrupts them."""
+
+    def list_commands(self, ctx: Any) -> list[str]:  # noqa: ANN401, ARG002 - typer's own signature
+        """Return every verb and noun."""
+        return list(VERBS)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:  # noqa: ANN401 - typer's own signature
+        """Return a verb or noun; with one that there is not, all are brought in, to be compared with what was typed."""
+        for name in [cmd_name] if cmd_name in VERBS else VERBS:
+            if name not in self.commands:
+                self.add_command(_brought_in(name), name)
+        return super().get_command(ctx, cmd_name)
 
     def invoke(self, ctx: Any) -> Any:  # noqa: ANN401 - typer's own signature
         """Run the verb that was typed."""
@@ -64,6 +83,17 @@ class _Door(TyperGroup):
             return super().invoke(ctx)
         except KeyboardInterrupt:
             raise Interrupted(128 + signal.SIGINT) from None
+
+
+def _brought_in(name: str) -> Any:  # noqa: ANN401 - typer names its class nowhere
+    module, _, attribute = VERBS[name].partition(":")
+    found = getattr(importlib.import_module(f"worker.cli.{module}"), attribute)
+    alone = typer.Typer()
+    if isinstance(found, typer.Typer):
+        alone.add_typer(found, name=name)
+    else:
+        alone.command(name, hidden=name in HIDDEN)(found)
+    return get_group(alone).commands[name]
 
 
 app = typer.Typer(
@@ -87,34 +117,6 @@ def _root(
     version: bool = typer.Option(False, "--version", callback=_version, is_eager=True, help="Print the version."),
 ) -> None:
     """Keep Outreach and Workbooks in agreement."""
-
-
-app.command("sync")(sync.sync)
-app.command("resync")(resync.resync)
-app.command("pause")(pause.pause)
-app.command("resume")(pause.resume)
-app.command("plan")(plan.plan)
-app.command("status")(status.status)
-app.command("explain")(explain.explain)
-app.command("doctor")(doctor.doctor)
-app.command("up")(processes.up)
-app.command("worker")(processes.worker)
-app.command("beat")(processes.beat)
-app.command("web")(web.web)
-app.command("demo", hidden=True)(demo.demo)
-app.command("link")(link.link)
-app.command("backfill")(backfill.backfill)
-app.command("reconcile")(reconcile.reconcile)
-app.command("opt-in")(opt_in.opt_in)
-app.command("forget")(forget.forget)
-app.add_typer(failures.app, name="failures")
-app.add_typer(held.app, name="held")
-app.add_typer(mapping.app, name="mapping")
-app.add_typer(database.app, name="db")
-app.add_typer(auth.app, name="auth")
-app.add_typer(crm.app, name="crm")
-app.add_typer(webhooks.app, name="webhooks")
-app.add_typer(sim.app, name="sim")
 
 
 class Terminated(SystemExit):
@@ -157,6 +159,8 @@ def _misused(wrong: Any) -> NoReturn:  # noqa: ANN401 - typer names its class no
         wrong.ctx.command_path if wrong.ctx else "outbook",
     )
     if words.startswith("Usage:") or not words or type(wrong).__name__.startswith("NoArgs"):
+        from typer import rich_utils
+
         rich_utils.rich_format_error(wrong)
         _leave(INVALID)
     _leave(INVALID, f"{words.removesuffix('.').removesuffix('?')}; see {verb} --help")

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
 
-import redis
 import sqlalchemy as sa
 
 from worker import bootstrap, config
@@ -109,6 +108,8 @@ def broker(settings: Settings) -> Iterator[Check]:
     if not url:
         yield ok("broker", "none: started by `outbook up`; `outbook sync` needs none")
         return
+    import redis
+
     try:
         client = redis.Redis.from_url(url, socket_timeout=BROKER_S, socket_connect_timeout=BROKER_S)
         with client:
