@@ -131,7 +131,9 @@ def poll(stream: str) -> None:
     with bootstrap.lane(timing.lane_of(on.store, kind)):
         if rate < 1 and kind in timing.BY_WEBHOOK:
             intake.take(**on.reading())  # so that what a poll still finds was told by no webhook
-        told = poll_stream(kind, **on.reading(), until=bootstrap.now() + POLL_FOR, on_page=rung)
+        told = poll_stream(
+            kind, **on.reading(), until=bootstrap.now() + POLL_FOR, every=timedelta(seconds=every_s), on_page=rung
+        )
     log.info("polled", stream=stream, read=told.read, moved=told.moved, queued=told.queued, busy=told.busy)
     if not told.ended:
         ring("outbook.poll", stream)

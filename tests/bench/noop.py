@@ -8,6 +8,7 @@ from typing import Any
 from tests.bench.report import Findings
 from tests.bench.site import Site, count_rows, one_pass, rows_counted, site
 from worker.core.records import Feed
+from worker.sync.ahead import FEW
 
 PEOPLE = 100_000
 PAGES = {"people": 100, "crmTasks": 100}
@@ -15,7 +16,7 @@ PAGES = {"people": 100, "crmTasks": 100}
 FEEDS = len(Feed)
 """What tells of opt-outs and deletions is read from its overlap too, a page each while nothing happens."""
 AHEAD = ("prospects", "people")
-"""Where an overlap of several pages is first looked through for opt-outs, and again every five seconds."""
+"""Where an overlap of many pages is looked through for opt-outs, once, before it is read to its end."""
 
 
 def run(scale: float) -> Findings:
@@ -45,7 +46,7 @@ def _tell(found: Findings, report: dict[str, Any], rows: dict[str, int], here: S
         found.tell(f"rows written to {table}", rows[table], most=0)
     read = {stream: count for stream, count in report["polled"].items() if count}
     pages = {name: max(1, -(-count // PAGES.get(name, 1000))) for name, count in report["polled"].items()}
-    ahead = sum(pages[name] > 1 for name in AHEAD)
+    ahead = sum(pages[name] > FEW for name in AHEAD)
     needed = sum(pages.values()) + FEEDS
     asked = sum(paths.values())
     found.tell("requests that reading the overlap takes", needed)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -72,7 +73,7 @@ def test_three_hundred_people_of_one_second_are_read(scene: Scene) -> None:
     (told,) = scene.poll(Kind.PERSON)
     assert (told.read, told.moved) == (300, 300)
     assert mirrored(scene, Kind.PERSON) == set(made)
-    assert len(asked(scene)) == 4 + 1, "four pages, and one look ahead for opt-outs"
+    assert len(asked(scene)) == 4 + 1, "four pages, and one look ahead for opt-outs after the third"
     assert cursor(scene, Kind.PERSON).watermark == at("2026-11-20T09:09:00+00:00")
 
 
@@ -225,26 +226,37 @@ def test_paging_that_does_not_move_is_an_error(scene: Scene, monkeypatch: pytest
         assert db.execute(sa.select(sa.func.count()).select_from(mirror.MIRROR)).scalar_one() == 100
 
 
-def test_an_opt_out_is_read_ahead_of_a_long_run(scene: Scene) -> None:
-    """Behind two hundred other edits it is found with the first page; a run of one page asks for nothing more."""
-    scene.prospect(5, 1)
-    scene.sync()
-    person = scene.of(5)["id"]
-    scene.later(600)
-    others = people(scene, 200)
-    scene.later(5)
-    scene.edit_crm(op="set", type="person", id=person, fields={"no_email_soliciting": True})
+def read_some(scene: Scene, stream: Kind, at_least: int) -> poll.Polled:
+    """Poll a stream until so many records are read, as a task does whose time is over then."""
     on = scene.applier()
-    poll.poll(
-        Kind.PERSON,
+
+    def on_page(told: poll.Polled) -> None:
+        if told.read >= at_least:
+            scene.later(10)
+
+    return poll.poll(
+        stream,
         store=on.store,
         remotes=on.remotes,
         mapping=on.mapping,
         names=on.names,
         now=on.now,
-        until=on.now(),
+        until=on.now() + timedelta(seconds=5),
+        on_page=on_page,
     )
-    assert len(mirrored(scene, Kind.PERSON) & set(others)) == 100
+
+
+def test_an_opt_out_is_read_ahead_of_a_long_run(scene: Scene) -> None:
+    """Behind four hundred other edits it is found with the third page; a run of few pages asks for nothing more."""
+    scene.prospect(5, 1)
+    scene.sync()
+    person = scene.of(5)["id"]
+    scene.later(600)
+    others = people(scene, 400)
+    scene.later(5)
+    scene.edit_crm(op="set", type="person", id=person, fields={"no_email_soliciting": True})
+    assert not read_some(scene, Kind.PERSON, 300).ended
+    assert len(mirrored(scene, Kind.PERSON) & set(others)) == 300
     with scene.store.read() as db:
         assert mirror.load(db, Kind.PERSON, [person])[person].fields["no_email_soliciting"] is True
         assert backlog.claimable(db, scene.now()).get(Lane.OPT_OUT) == 1
@@ -254,38 +266,75 @@ def test_an_opt_out_is_read_ahead_of_a_long_run(scene: Scene) -> None:
     scene.sync()
     assert scene.of_outreach("prospect", 5)["emailOptedOut"] is True
     scene.later(600)
-    scene.edit_crm(op="set", type="person", id=others[0], fields={"person_job_title": "Boss"})
+    scene.edit_crm(op="set", type="person", id=others[0], fields={"person_job_title": "Chief"})
     scene.poll(Kind.PERSON)
     scene.later(600)
+    for number in others[:250]:
+        scene.edit_crm(op="set", type="person", id=number, fields={"person_job_title": "Boss"})
     scene.wire.calls.clear()
     scene.poll(Kind.PERSON)
-    assert len(asked(scene)) == 1
+    assert len(asked(scene)) == 3
 
 
 def test_an_opt_out_in_outreach_is_read_ahead_of_a_long_run(make_scene: MakeScene) -> None:
-    """Behind pages of other edits it is found with the first; a run of one page asks for nothing more."""
+    """Behind pages of other edits it is found with the third; a run of few pages asks for nothing more."""
     scene = make_scene(page_size=10)
-    for n in range(1, 36):
+    for n in range(1, 46):
         scene.prospect(n, 1)
     scene.sync()
     scene.later(600)
-    for n in range(1, 36):
+    for n in range(1, 46):
         scene.edit_outreach(op="set", type="prospect", id=n, attributes={"title": f"Chair {n}"}, touch=True)
         scene.later(1)
-    scene.edit_outreach(op="opt_out", prospect=7, how="manual")
-    on = scene.applier()
-    told = {"store": on.store, "remotes": on.remotes, "mapping": on.mapping, "names": on.names, "now": on.now}
-    assert not poll.poll(Kind.PROSPECT, **told, until=on.now()).ended  # type: ignore[arg-type]
+    scene.edit_outreach(op="opt_out", prospect=37, how="manual")
+    assert not read_some(scene, Kind.PROSPECT, 30).ended
     with scene.store.read() as db:
         assert backlog.claimable(db, scene.now()).get(Lane.OPT_OUT) == 1
     scene.poll(Kind.PROSPECT)
     scene.sync()
-    assert [scene.of(n)["person_job_title"] for n in (1, 34)] == ["Chair 1", "Chair 34"]
-    assert scene.of(7)["no_email_soliciting"] is True
+    assert [scene.of(n)["person_job_title"] for n in (1, 44)] == ["Chair 1", "Chair 44"]
+    assert scene.of(37)["no_email_soliciting"] is True
     scene.later(600)
-    scene.edit_outreach(op="set", type="prospect", id=1, attributes={"title": "Boss"}, touch=True)
+    scene.edit_outreach(op="set", type="prospect", id=1, attributes={"title": "Chief"}, touch=True)
     scene.poll(Kind.PROSPECT)
     scene.later(600)
+    for n in range(1, 26):
+        scene.edit_outreach(op="set", type="prospect", id=n, attributes={"title": "Boss"}, touch=True)
     scene.wire.calls.clear()
     scene.poll(Kind.PROSPECT)
-    assert len(scene.wire.calls) == 1
+    assert len(scene.wire.calls) == 3
+
+
+def test_a_long_run_looks_ahead_as_often_as_a_poll_would_come(make_scene: MakeScene) -> None:
+    """Each page takes ten seconds: one look a minute, and each sees only what no look before it has shown."""
+    scene = make_scene()
+    scene.prospect(5, 1)
+    scene.sync()
+    scene.later(600)
+    person = scene.of(5)["id"]
+    people(scene, 1200)
+    scene.later(100)
+    scene.wire.calls.clear()
+    seen: list[bool] = []
+
+    def each(told: poll.Polled) -> None:
+        scene.later(10)
+        if told.read == 400:
+            scene.edit_crm(op="set", type="person", id=person, fields={"no_email_soliciting": True})
+        with scene.store.read() as db:
+            seen.append(backlog.claimable(db, scene.now()).get(Lane.OPT_OUT) == 1)
+
+    on = scene.applier()
+    poll.poll(
+        Kind.PERSON,
+        store=on.store,
+        remotes=on.remotes,
+        mapping=on.mapping,
+        names=on.names,
+        now=on.now,
+        on_page=each,
+    )
+    looks = [page for page in asked(scene) if "no_email_soliciting" in page["_ff[]"]]
+    since = ["Fri Nov 20 09:10:00 UTC 2026", "Fri Nov 20 09:11:00 UTC 2026"]
+    assert [look["_fc[]"][0] for look in looks] == since
+    assert seen == [False] * 8 + [True] * 5

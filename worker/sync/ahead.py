@@ -9,7 +9,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from worker.core import transforms
+from worker.core import cursor, transforms
 from worker.core.mapping import Computed
 from worker.core.records import Kind
 from worker.sync import identify, streams
@@ -20,32 +20,50 @@ if TYPE_CHECKING:
 
     from worker.core.mapping import Mapping
     from worker.core.records import Snapshot
+    from worker.remote.base import Page
     from worker.store.cursors import Reading
     from worker.sync.streams import Remotes
 
-EVERY = timedelta(seconds=5)
-"""How often a run that goes on looks ahead."""
+FEW = 3
+"""A look costs as much time as a page does: a run that ends within so many is quicker read to its end."""
+EVERY, AT_LEAST = timedelta(seconds=60), timedelta(seconds=5)
+"""How often a run that goes on looks again: as often as an idle stream would be read, but not more often than this."""
 PAGES = 10
 """How far it looks at a time; what lies beyond comes into sight as the run goes on."""
 
 
 class Lookout:
-    """Looks ahead of one run, now and then; a run that ends with its first page costs no request."""
+    """Looks ahead of one run, now and then; a run of few pages costs no request, and none is asked twice for one stretch."""
 
-    def __init__(self, *, remotes: Remotes, mapping: Mapping, now: Callable[[], datetime]) -> None:
-        """Keep what is needed."""
+    def __init__(self, *, remotes: Remotes, mapping: Mapping, now: Callable[[], datetime], every: timedelta) -> None:
+        """Keep what is needed; ``every`` is how often the stream is read where nothing waits."""
         self._remotes, self._mapping, self._now = remotes, mapping, now
+        self._every = max(every, AT_LEAST)
+        self._pages = 0
         self._looked_at: datetime | None = None
+        self._known_to: datetime | None = None
 
     def ahead(self, reading: Reading[Kind], lacking: frozenset[str]) -> list[Snapshot]:
-        """Return who may have opted out among those that a run still has to read; nothing if it is not time to look."""
+        """Return who may have opted out among those that a run still has to read; nothing if it is not time to look.
+
+        It is asked after each page but the last.
+        """
         now = self._now()
-        if reading.stream not in {Kind.PERSON, Kind.PROSPECT} or not reading.primed:
+        self._pages += 1
+        if reading.stream not in {Kind.PERSON, Kind.PROSPECT} or not reading.primed or self._pages < FEW:
             return []
-        if self._looked_at is not None and now - self._looked_at < EVERY:
+        if self._looked_at is not None and now - self._looked_at < self._every:
             return []
         self._looked_at = now
         return self._newest(reading) if reading.stream is Kind.PROSPECT else self._ticked(reading, lacking)
+
+    def _since(self, *begins: datetime | None) -> datetime | None:
+        """Return from when on to look: not what an earlier look has shown to its end."""
+        return max((at for at in (self._known_to, *begins) if at is not None), default=None)
+
+    def _shown(self, page: Page) -> None:
+        """Keep that this one page showed everything there was at the server's time."""
+        self._known_to = page.server_time - cursor.SAFETY
 
     def _newest(self, reading: Reading[Kind]) -> list[Snapshot]:
         """Return the prospects that changed last: Outreach finds none by an opt-out (facts, outreach-api 1)."""
@@ -53,15 +71,17 @@ class Lookout:
             Kind.PROSPECT,
             attributes=streams.attributes(Kind.PROSPECT, self._mapping),
             relations=streams.relations(Kind.PROSPECT),
-            since=reading.watermark or reading.run_began,
+            since=self._since(reading.watermark or reading.run_began),
             newest_first=True,
         )
+        if page.next is None:
+            self._shown(page)
         return list(page.snapshots)
 
     def _ticked(self, reading: Reading[Kind], lacking: frozenset[str]) -> list[Snapshot]:
         """Return the people with No Email behind the place where the run stands."""
         flag = self._mapping.field_of(Computed.OPTED_OUT)
-        since = reading.run_began if reading.watermark is None else reading.place_at
+        since = self._since(reading.run_began if reading.watermark is None else reading.place_at)
         if flag is None or flag.crm in lacking or since is None:
             return []
         filters = [
@@ -86,6 +106,8 @@ class Lookout:
             )
             news = {one.ref.id: one for one in page.snapshots if one.ref.id not in found}
             found |= news
+            if not number and len(page.snapshots) < identify.CRM_PAGE:
+                self._shown(page)
             if len(page.snapshots) < identify.CRM_PAGE or not news:
                 break
         return list(found.values())

@@ -16,12 +16,12 @@ from worker.remote.base import LinkRefused
 from worker.store import counters, cursors, mirror, sights
 from worker.store.sights import Channel
 from worker.sync import fields, in_force, notice, removals, streams
-from worker.sync.ahead import Lookout
+from worker.sync.ahead import EVERY, Lookout
 from worker.sync.case import kept_alive
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from datetime import datetime
+    from datetime import datetime, timedelta
 
     import sqlalchemy as sa
 
@@ -77,9 +77,10 @@ def poll(
     names: Names,
     now: Callable[[], datetime],
     until: datetime | None = None,
+    every: timedelta = EVERY,
     on_page: Callable[[Polled], None] = lambda _: None,
 ) -> Polled:
-    """Read a stream to its end, or till the first page after ``until``.
+    """Read a stream to its end, or till the first page after ``until``; ``every`` is how often it is read.
 
     Raise :class:`errors.Transient` or :class:`errors.Halt`, with what was read kept.
     """
@@ -104,6 +105,7 @@ def poll(
                 names=names,
                 now=now,
                 done=done,
+                lookout=Lookout(remotes=remotes, mapping=mapping, now=now, every=every),
             )
             span.set(read=told.read, moved=told.moved, queued=told.queued)
         if not told.ended:
@@ -132,11 +134,11 @@ def _read(
     names: Names,
     now: Callable[[], datetime],
     done: Callable[[Polled], bool],
+    lookout: Lookout,
 ) -> Polled:
     """Read page after page until the last one is stored, or enough is ``done``."""
     stream, total = reading.stream, Polled(reading.stream)
     read = _outreach_page if stream.system is System.OUTREACH else _crm_page
-    lookout = Lookout(remotes=remotes, mapping=mapping, now=now)
     while True:
         lacking = _lacking(store)
         with traces.span("page", stream=stream) as span:
