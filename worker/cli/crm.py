@@ -13,6 +13,7 @@ import typer
 
 from worker import bootstrap, config
 from worker.bootstrap import Runtime
+from worker.cli.asking import may_write
 from worker.cli.exits import CHANGES, INVALID, UNFINISHED
 from worker.cli.show import say_json
 from worker.core.records import System
@@ -47,6 +48,8 @@ def setup(
     key = settings.workbooks.setup_api_key.get_secret_value()
     if not key:
         raise config.SettingsInvalid([f"{KEY}: missing; an administrator's key, for this verb alone"])
+    if not dry_run:
+        may_write(settings, "Workbooks")
     with bootstrap.runtime(settings, guarded=False) as on:
         crm = Workbooks(on.remotes.crm.client, key)
         _same_database(on, crm)

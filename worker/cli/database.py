@@ -17,7 +17,7 @@ from worker.cli.exits import INVALID
 from worker.cli.show import page, say_json, table
 from worker.core.records import System
 from worker.store import copy as moving
-from worker.store import database
+from worker.store import database, pauses
 from worker.store import upgrade as migrations
 from worker.sync import tenants
 
@@ -42,7 +42,7 @@ def rebind(
     """Let this store belong to the organisation and the database that the credentials open now.
 
     Its links and copies stay: that is right only where the ids are the same, such as after a copy of the database. Stop the
-    workers first. For other people's data begin a new store instead.
+    workers first. For other people's data begin a new store instead. Real hosts are not written until `outbook resume`.
     """
     settings = config.load(os.environ, Path.cwd())
     with bootstrap.runtime(settings, guarded=False) as on:
@@ -54,6 +54,10 @@ def rebind(
             raise typer.Exit(INVALID)
         with on.store.write() as db:
             tenants.rebind(db, seen)
+            if not same and not settings.allow_insecure_hosts:
+                pauses.pause(db, pauses.ALL, pauses.NOT_LIVE, bootstrap.now())
+    if not same and not settings.allow_insecure_hosts:
+        sys.stderr.write(f"outbook: paused: {pauses.NOT_LIVE}\n")
     if as_json:
         told = {NAMES[system]: {"was": before.get(system), "is": identity} for system, identity in seen.items()}
         say_json(told)

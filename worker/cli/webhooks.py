@@ -12,6 +12,7 @@ import typer
 from rich.markup import escape
 
 from worker import bootstrap, config
+from worker.cli.asking import may_write
 from worker.cli.exits import UNFINISHED
 from worker.cli.show import local, page, say_json, table
 from worker.sync import subscriptions
@@ -31,6 +32,7 @@ def setup(
 ) -> None:
     """Subscribe to what the mapping needs; what is there is kept, what was switched off is renewed."""
     settings = config.load(os.environ, Path.cwd())
+    may_write(settings, "Outreach")
     secret = subscriptions.secret_of(settings)
     if secret is None:
         raise config.SettingsInvalid(["OUTBOOK_OUTREACH__WEBHOOK_SECRET: missing; make up a long one, for both sides"])
@@ -77,6 +79,7 @@ def remove(
 ) -> None:
     """End our own subscriptions, and nobody else's; the polls go on at full pace."""
     settings = config.load(os.environ, Path.cwd())
+    may_write(settings, "Outreach")
     place = _place(url, insecure=settings.allow_insecure_hosts) if url else None
     with bootstrap.runtime(settings) as on:
         gone = subscriptions.remove(on.store, on.remotes.outreach, place)

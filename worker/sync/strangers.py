@@ -95,7 +95,8 @@ def _work(on: Applier, changes: Sequence[Change], lacking: frozenset[str]) -> Ta
     creating = [case for case in cases if case.wanted]
     owners = _owners(on, creating, lacking)
     for case in creating:
-        _create(on, case, owners)
+        if case.trouble is None:
+            _create(on, case, owners)
     _tell(on, cases, lacking)
     tally = Tally(claimed=len(changes))
     with on.store.write() as db:
@@ -178,11 +179,16 @@ def _brake(db: sa.Connection, on: Applier, cases: Sequence[_Case]) -> None:
 
 
 def _owners(on: Applier, cases: Sequence[_Case], lacking: frozenset[str]) -> dict[int, int]:
-    """Return the Outreach user who is to own each person's prospect: by the CRM owner's address, else the mapping's."""
+    """Return the Outreach user who is to own each person's prospect: by the CRM owner's address, else the mapping's.
+
+    The same look tells who is no longer wanted, or was opted out, since the last poll.
+    """
     if not cases:
         return {}
     columns = (*streams.columns(Kind.PERSON, on.mapping, lacking), OWNER)
     people = identify.read_by_id(on.remotes.crm, Kind.PERSON, [case.change.ref.id for case in cases], columns)
+    for case in cases:
+        _heed(case, people.get(case.change.ref.id), on.mapping, lacking)
     addresses = {crm: transforms.address(one.fields.get(OWNER)) for crm, one in people.items()}
     fallback = transforms.address(on.mapping.new_owner)
     wanted = {text for text in (*addresses.values(), fallback) if text}
@@ -192,6 +198,17 @@ def _owners(on: Applier, cases: Sequence[_Case], lacking: frozenset[str]) -> dic
         users = {}  # without the scope users.read nobody can be told; the vendor then makes the token's user the owner
     owner_of = {crm: users.get(text or "", users.get(fallback or "")) for crm, text in addresses.items()}
     return {crm: user for crm, user in owner_of.items() if user is not None}
+
+
+def _heed(case: _Case, seen: Snapshot | None, mapping: Mapping, lacking: frozenset[str]) -> None:
+    """Put off whom nobody wants in Outreach any more, until a poll brings that; take an opt-out along at once."""
+    line = mapping.field_of(Computed.SYNC_REQUEST)
+    if seen is None or line is None or line.crm in lacking:
+        return
+    if not streams.wishes_for_outreach(seen, mapping):
+        case.trouble = errors.StaleVersion("was unticked or deleted in the CRM just now", system=System.CRM)
+    elif streams.no_email(seen, mapping) and not case.opted_in:
+        case.opted_out = True
 
 
 def _create(on: Applier, case: _Case, owners: dict[int, int]) -> None:
