@@ -216,11 +216,11 @@ def test_sigterm_leaves_nothing_behind(tmp_path: Path) -> None:
     with program(UP.format(directory=str(tmp_path), sleeper=SLEEPER)) as process:
         _url, pids = announced(process)
         assert all(is_alive(pid) for pid in pids)
+        assert process.stderr is not None
+        assert any("[sleeper] up" in line for line in process.stderr)
         process.terminate()
         assert process.wait(20) == 143
         assert [pid for pid in pids if is_alive(pid)] == []
-        assert process.stderr is not None
-        assert "[sleeper] up" in process.stderr.read()
 
 
 @pytest.mark.broker
