@@ -52,17 +52,23 @@ class Merged:
 
 def merge(field: Field, sides: Sides, first_sight: FirstSight) -> Merged:
     """Return what becomes of one field."""
-    if isinstance(sides.outreach, Absent) and field.direction is not Direction.TO_OUTREACH:
+    if field.direction is Direction.TO_OUTREACH:
+        return _to_outreach(field, sides)
+    if isinstance(sides.outreach, Absent):
         return Merged(why="Outreach did not tell a value")
     if field.direction is Direction.TO_CRM:
-        return _one_way(field, sides)
+        return _one_way(field, sides, sides.outreach)
     if isinstance(sides.crm, Absent):
         return Merged(why="the CRM did not tell a value")
-    if field.direction is Direction.TO_OUTREACH:
-        if isinstance(sides.outreach, Absent) and field.outreach != field.attribute:
-            return Merged(why="Outreach did not tell the list, whose other elements are to stay")
-        return _mirrored(_one_way(field, _swap(sides)))
     return _two_way(field, sides, first_sight)
+
+
+def _to_outreach(field: Field, sides: Sides) -> Merged:
+    if isinstance(sides.crm, Absent):
+        return Merged(why="the CRM did not tell a value")
+    if isinstance(sides.outreach, Absent) and field.outreach != field.attribute:
+        return Merged(why="Outreach did not tell the list, whose other elements are to stay")
+    return _mirrored(_one_way(field, _swap(sides), sides.crm))
 
 
 def _swap(sides: Sides) -> Sides:
@@ -73,15 +79,13 @@ def _mirrored(merged: Merged) -> Merged:
     return Merged(merged.to_outreach, merged.to_crm, merged.why, merged.overwritten)
 
 
-def _one_way(field: Field, sides: Sides) -> Merged:
+def _one_way(field: Field, sides: Sides, source: Value) -> Merged:
     """The source (``outreach`` of ``sides``) rules; what the target made of its value on save is left alone."""
-    if isinstance(sides.outreach, Absent):  # pragma: no cover - merge() has turned away what was not told
-        return Merged(why="the source did not tell a value")
     convert = transforms.to_outreach if field.direction is Direction.TO_OUTREACH else transforms.to_crm
-    wanted = convert(field.compare, sides.outreach)
+    wanted = convert(field.compare, source)
     if transforms.same(field.compare, wanted, sides.crm):
         return Merged()
-    source_moved = not transforms.same(field.compare, sides.outreach_then, sides.outreach)
+    source_moved = not transforms.same(field.compare, sides.outreach_then, source)
     target_moved = not isinstance(sides.crm, Absent) and not transforms.same(field.compare, sides.crm_then, sides.crm)
     if source_moved or isinstance(sides.crm_then, Absent):
         return Merged(to_crm=wanted, why="the value changed at its source")

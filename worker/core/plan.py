@@ -20,7 +20,7 @@ from worker.core.mapping import (
 )
 from worker.core.records import Shadow
 from worker.core.states import OptOut, Standing
-from worker.core.transforms import ABSENT, Absent, Compare
+from worker.core.transforms import ABSENT, Absent
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -167,7 +167,7 @@ def plan_person(view: PersonView, mapping: Mapping) -> PersonPlan:
     if view.person is None:
         return _absent_person(view, mapping, plan)
     if view.person.deleted:
-        return _deleted_person(view, mapping, plan)
+        return _deleted_person(view, mapping, plan, view.person.fields)
     return replace(plan, action=Action.UPDATE if plan.crm else Action.NOTHING, why=standing.rule)
 
 
@@ -300,13 +300,15 @@ def is_echo(person: Snapshot, link: Link) -> bool:
 def _absent_person(view: PersonView, mapping: Mapping, plan: PersonPlan) -> PersonPlan:
     quiet = replace(plan, crm={}, fault=None)
     if view.prospect is None:
-        return replace(quiet, action=Action.NOTHING, why="neither side has it any more", outreach={})
+        return replace(quiet, action=Action.NOTHING, why="neither side has it any more")
     if view.link:
         return replace(held(plan), why=f"person {view.link.crm_id} is neither visible nor deleted in the CRM")
     reason = _not_created(view, mapping)
     if reason:
         return replace(quiet, action=Action.EXCLUDE, why=reason)
-    return replace(plan, action=Action.CREATE, why="no person in the CRM", crm=_with_name(view, mapping, plan.crm))
+    return replace(
+        plan, action=Action.CREATE, why="no person in the CRM", crm=_with_name(view.prospect, view, mapping, plan.crm)
+    )
 
 
 def _not_created(view: PersonView, mapping: Mapping) -> str | None:
@@ -319,14 +321,14 @@ def _not_created(view: PersonView, mapping: Mapping) -> str | None:
     return None
 
 
-def _deleted_person(view: PersonView, mapping: Mapping, plan: PersonPlan) -> PersonPlan:
+def _deleted_person(view: PersonView, mapping: Mapping, plan: PersonPlan, told: Dict[str, Value]) -> PersonPlan:
+    """Return what becomes of a person that was deleted; ``told`` is what the tombstone still shows."""
     if view.prospect is None:
-        return replace(plan, action=Action.UNLINK, why="deleted on both sides", crm={}, outreach={}, fault=None)
+        return replace(plan, action=Action.UNLINK, why="deleted on both sides", crm={}, fault=None)
     if mapping.on_crm_delete is OnCrmDelete.UNLINK:
         return replace(plan, action=Action.UNLINK, why="deleted in the CRM", crm={}, fault=None)
     if mapping.on_crm_delete is OnCrmDelete.ASK:
         return replace(held(plan), why="deleted in the CRM: recreate or unlink?")
-    told = view.person.fields if view.person else {}
     kept = {
         line.crm: told[line.crm]
         for line in mapping.fields
@@ -338,19 +340,21 @@ def _deleted_person(view: PersonView, mapping: Mapping, plan: PersonPlan) -> Per
         fields[flag.crm] = bool(plan.opt_out)
     if mapping.reference not in view.stopped:
         fields[mapping.reference] = str(view.prospect_id)
-    return replace(plan, action=Action.RECREATE, why="deleted in the CRM", crm=_with_name(view, mapping, fields))
+    return replace(
+        plan, action=Action.RECREATE, why="deleted in the CRM", crm=_with_name(view.prospect, view, mapping, fields)
+    )
 
 
-def _with_name(view: PersonView, mapping: Mapping, crm: Dict[str, Value]) -> dict[str, Value]:
+def _with_name(prospect: Snapshot, view: PersonView, mapping: Mapping, crm: Dict[str, Value]) -> dict[str, Value]:
     """Return the fields of a person about to be created; one without a name is called by the address."""
     named = {line.outreach: line.crm for line in mapping.copied if line.outreach in {"firstName", "lastName"}}
     if any(not transforms.is_blank(crm.get(name)) for name in named.values()):
         return dict(crm)
-    emails = view.prospect.fields.get("emails") if view.prospect else None
+    emails = prospect.fields.get("emails")
     first = next((text for text in emails if transforms.address(text)), None) if isinstance(emails, list) else None
     wanted = (named.get("lastName"), named.get("firstName"))
     chosen = next((name for name in wanted if name and name not in view.stopped), "name")
-    return {**crm, chosen: transforms.to_crm(Compare.TEXT, first)}
+    return {**crm, chosen: transforms.clean(first) if first else None}
 
 
 def held(plan: PersonPlan) -> PersonPlan:

@@ -132,11 +132,7 @@ def judge(state: StateView, words: Mapping[str, Label], *, opted_out: bool) -> J
 
 def latest_per_sequence(states: Iterable[StateView]) -> list[StateView]:
     """Return one state a sequence, the latest, sorted by the sequence's name regardless of case, then by its id."""
-    latest: dict[int, StateView] = {}
-    for state in states:
-        known = latest.get(state.sequence.id)
-        if known is None or state.recency > known.recency:
-            latest[state.sequence.id] = state
+    latest = {state.sequence.id: state for state in sorted(states, key=lambda state: state.recency)}
     return sorted(latest.values(), key=lambda state: (state.sequence.name.casefold(), state.sequence.id))
 
 
