@@ -294,6 +294,35 @@ def test_equal_is_as_the_line_compares() -> None:
     assert writes(moved) == ("020 7946 0001", ABSENT)
 
 
+A, B, BIG_A = "a@example.com", "b@example.com", "A@EXAMPLE.COM"
+
+
+@pytest.mark.parametrize(
+    "then, now, written, overwritten",
+    [
+        ((A, A), (BIG_A, A), ABSENT, False),  # nothing to write
+        ((A, A), (BIG_A, B), BIG_A, True),  # the source stayed: the other side was edited by hand
+        ((B, A), (B, BIG_A), ABSENT, False),  # what was made of our value is still there
+    ],
+)
+@pytest.mark.parametrize("direction", [Direction.TO_CRM, Direction.TO_OUTREACH])
+def test_another_spelling_is_no_edit_one_way(
+    direction: Direction, then: tuple[object, object], now: tuple[object, object], written: object, overwritten: bool
+) -> None:
+    """An address in capitals is the same address, as what is to be written, at its source and where it is only shown."""
+    swapped = direction is Direction.TO_OUTREACH
+    halves = (then[::-1], now[::-1]) if swapped else (then, now)
+    result = merged(*halves, field(direction, compare=Compare.EMAIL))
+    assert writes(result) == ((written, ABSENT) if swapped else (ABSENT, written))
+    assert result.overwritten is overwritten
+
+
+def test_another_spelling_is_no_edit_two_ways() -> None:
+    """Capitals on one side and an edit on the other are no conflict: the edit travels, whoever wins conflicts."""
+    assert writes(merged((A, A), (BIG_A, B), field(compare=Compare.EMAIL, wins=Winner.OUTREACH))) == (B, ABSENT)
+    assert writes(merged((A, A), (B, BIG_A), field(compare=Compare.EMAIL, wins=Winner.CRM))) == (ABSENT, B)
+
+
 def test_every_result_says_why() -> None:
     """The explanation names the side that changed, or the policy that decided."""
     assert merged(("a", "a"), ("b", "a")).why == "changed in Outreach"

@@ -15,6 +15,7 @@ from worker.core.records import Value
 
 ALL = ("create_people: in_sequence", "create_people: all")
 NEVER = ("create_people: in_sequence", "create_people: never")
+AGREED_BUT_TITLE = {name: value for name, value in SHOWN.items() if name != "person_job_title"}
 
 # ---- a pair in agreement
 
@@ -194,6 +195,21 @@ def test_what_was_not_told_is_left_alone() -> None:
     assert (told.crm, told.outreach) == ({}, {})
 
 
+def test_what_the_crm_did_not_tell_is_left_alone() -> None:
+    """A person whose answer lacks a field empties nothing in Outreach, and says why."""
+    told = made(pair(person=replace(person(), fields=AGREED_BUT_TITLE)))
+    assert told.outreach == {}
+    assert [one.why for one in told.decisions if one.field == "person_job_title"] == ["the CRM did not tell a value"]
+
+
+def test_a_half_of_the_shadow_agrees_on_nothing() -> None:
+    """A field that only one side's half remembers was never agreed upon: differing values stay on both sides."""
+    theirs, typed = prospect(title="Director"), person({**SHOWN, "person_job_title": "Countess"}, version=4)
+    for halves in (({**SHOWN, "person_job_title": "Director"}, AGREED_BUT_TITLE), (AGREED_BUT_TITLE, typed.fields)):
+        told = made(pair(prospect=theirs, person=typed, link=link(*halves)))
+        assert ("person_job_title" in told.crm, "title" in told.outreach) == (False, False)
+
+
 # ---- first sight
 
 
@@ -296,6 +312,14 @@ def test_no_name_the_address_is_the_name(fields: dict[str, Value], written: dict
     """Who has neither first nor last name is called by the first address, clean."""
     told = made(unlinked(prospect=edit(prospect(), **fields)))
     assert {name: told.crm[name] for name in ("person_first_name", "person_last_name") if name in told.crm} == written
+
+
+@pytest.mark.parametrize("emails", [None, [], ["no address"]])
+def test_who_comes_back_without_name_and_address_is_nameless(emails: Value) -> None:
+    """Deleted in the CRM, no name on either side and no address: created again all the same, the name left blank."""
+    nobody = prospect(firstName=None, lastName=None, emails=emails)
+    told = made(pair(prospect=nobody, person=person(version=9, deleted=True)))
+    assert (told.action, told.crm["person_last_name"]) == (Action.RECREATE, None)
 
 
 def test_the_address_as_name_is_not_sent_back() -> None:

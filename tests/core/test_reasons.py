@@ -190,6 +190,14 @@ def test_an_edit_travels_beside_an_opt_in() -> None:
     assert [one.why for one in told.decisions if one.field == "no_email_soliciting"] == ["opted in again by hand"]
 
 
+def test_a_fault_and_a_conflict_are_told_in_one_line() -> None:
+    """An unknown word and a field that waits: both stand in the error, parted by a semicolon."""
+    typed = edit(person(SHOWN, version=4), person_job_title="Typed")
+    both = pair(states=(RIDDLE,), prospect=edit(prospect(), title="Theirs"), person=typed)
+    told = made(both, ("on_conflict: crm", "on_conflict: ask")).crm["cf_person_outreach_error"]
+    assert told == "unmapped state 'levitating'; changed on both sides, waits for a decision: person_job_title"
+
+
 # ---- one field
 
 
@@ -268,6 +276,24 @@ def test_why_a_field_of_one_direction_is_written(direction: Direction) -> None:
     assert told("a", "a", "a", "b") == ("edited by hand where it is only shown: put back", True)
     assert told("a", "b", "a", "b") == ("this is what was made of our value on save", False)
     assert told("a", "a", "a", "a") == ("both sides agree", False)
+
+
+@pytest.mark.parametrize(
+    "attribute, sides, words",
+    [
+        ("title", Sides("a", "a", "a", ABSENT), "the CRM did not tell a value"),
+        (
+            "emails[0]",
+            Sides("a", "a", ABSENT, "b"),
+            "Outreach did not tell the list, whose other elements are to stay",
+        ),
+        ("title", Sides("a", "a", ABSENT, "b"), "the value changed at its source"),
+    ],
+)
+def test_why_a_field_to_outreach_waits(attribute: str, sides: Sides, words: str) -> None:
+    """What either side did not tell, in words; an attribute that is no list needs no telling."""
+    of = Field("person_job_title", Direction.TO_OUTREACH, Compare.TEXT, outreach=attribute)
+    assert merge(of, sides, FirstSight.FILL_BLANKS).why == words
 
 
 # ---- states
