@@ -37,7 +37,7 @@ def set_version(store: database.Store, version: str) -> None:
 
 def test_migrated_schema_is_that_of_the_models(store: database.Store) -> None:
     """After all migrations nothing differs from ``tables``: no table, column, type, index or constraint."""
-    upgrade.upgrade(store)
+    migrating.up(store)
     with store.read() as db:
         context = MigrationContext.configure(db, opts={"compare_type": True, "compare_server_default": True})
         assert compare_metadata(context, tables.metadata) == []
@@ -45,21 +45,71 @@ def test_migrated_schema_is_that_of_the_models(store: database.Store) -> None:
 
 def test_primary_keys_are_those_of_the_models(store: database.Store) -> None:
     """Primary keys, which alembic does not compare, are the models' too, in the same order."""
-    upgrade.upgrade(store)
+    migrating.up(store)
     inspector = sa.inspect(store.engine)
     for table in tables.metadata.sorted_tables:
         columns = [column.name for column in table.primary_key.columns]
         assert inspector.get_pk_constraint(table.name)["constrained_columns"] == columns, table.name
 
 
-def test_up_and_down_leaves_nothing(store: database.Store) -> None:
-    """Down to the base nothing of ours is left, and the way up works again."""
+SCHEMA = {
+    "sqlite": (
+        (
+            'SELECT m.name, c.name, c.type, c."notnull", c.dflt_value, c.pk, c.hidden'
+            " FROM sqlite_master m, pragma_table_xinfo(m.name) c WHERE m.type = 'table'"
+        ),
+        (
+            'SELECT m.name, i."unique", i.origin, i.partial, c.seqno, c.name'
+            " FROM sqlite_master m, pragma_index_list(m.name) i, pragma_index_info(i.name) c WHERE m.type = 'table'"
+        ),
+        "SELECT m.name, f.* FROM sqlite_master m, pragma_foreign_key_list(m.name) f WHERE m.type = 'table'",
+        "SELECT name, sql FROM sqlite_master WHERE type <> 'table'",
+    ),
+    "postgresql": (
+        (
+            "SELECT table_name, column_name, data_type, character_maximum_length, is_nullable, column_default"
+            " FROM information_schema.columns WHERE table_schema = 'public'"
+        ),
+        "SELECT tablename, indexdef FROM pg_indexes WHERE schemaname = 'public'",
+        (
+            "SELECT conrelid::regclass, conname, pg_get_constraintdef(oid) FROM pg_constraint"
+            " WHERE connamespace = 'public'::regnamespace"
+        ),
+    ),
+}
+"""What a database says of its tables, but for the order of their columns."""
+
+
+def schema(store: database.Store) -> dict[str, set[str]]:
+    """Return everything that the database itself says of its tables."""
+    queries = SCHEMA[store.engine.dialect.name]
+    with store.read() as db:
+        return {query: {str(row) for row in db.execute(sa.text(query))} for query in queries}
+
+
+def test_a_store_made_at_once_is_that_of_all_migrations(store: database.Store) -> None:
+    """An empty store, which no migration touches, becomes what the migrations make of it."""
+    migrating.up(store)
+    migrated = schema(store)
+    assert len(str(migrated)) > 5000
+    with store.write() as db:
+        tables.metadata.drop_all(db)
+        db.execute(sa.text("DROP TABLE alembic_version"))
     upgrade.upgrade(store)
+    assert schema(store) == migrated
+    assert upgrade.current(store) == upgrade.head()
+
+
+def test_up_and_down_leaves_nothing(store: database.Store) -> None:
+    """Down to the base nothing of ours is left, and the way up works again, also where the tables were made at once."""
+    migrating.up(store)
     migrating.down(store, "base")
     assert sa.inspect(store.engine).get_table_names() == ["alembic_version"]
     assert upgrade.standing(store) is upgrade.Standing.EMPTY
     upgrade.upgrade(store)
     assert upgrade.current(store) == upgrade.head()
+    migrating.down(store, "base")
+    assert sa.inspect(store.engine).get_table_names() == ["alembic_version"]
 
 
 def an_old_row(table: sa.Table, number: int) -> dict[str, object]:
@@ -83,7 +133,7 @@ def an_old_row(table: sa.Table, number: int) -> dict[str, object]:
 
 def test_rows_of_the_version_before_outlive_the_upgrade(store: database.Store) -> None:
     """Every row is as it was, and programs of both versions may write side by side; the way back loses none either."""
-    upgrade.upgrade(store)
+    migrating.up(store)
     migrating.down(store, BEFORE)
     old = sa.MetaData()
     old.reflect(store.engine)

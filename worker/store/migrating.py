@@ -5,18 +5,18 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING
 
-import sqlalchemy as sa
 from alembic import command
 from alembic.config import Config
 
-from worker.store.upgrade import MIGRATIONS
+from worker.store.upgrade import MIGRATIONS, alone
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    import sqlalchemy as sa
+
     from worker.store.database import Store
 
-_ADVISORY_LOCK = 0x6F757462_6F6F6B  # "outbook": any number that nothing else on the server is likely to lock
 _one_at_a_time = threading.Lock()  # alembic keeps the command under way in a module's globals
 
 
@@ -43,6 +43,5 @@ def settings(db: sa.Connection | None = None) -> Config:
 def _migrate(store: Store, step: Callable[[Config], None]) -> None:
     """Take ``step`` alone: SQLite by BEGIN IMMEDIATE, Postgres by a lock that ends with the transaction."""
     with _one_at_a_time, store.write() as db:
-        if db.dialect.name == "postgresql":
-            db.execute(sa.select(sa.func.pg_advisory_xact_lock(_ADVISORY_LOCK)))
+        alone(db)
         step(settings(db))

@@ -8,10 +8,17 @@ from pathlib import Path
 import sqlalchemy as sa
 
 from worker.core import errors
-from worker.store import database
+from worker.store import database, tables
 
 MIGRATIONS = Path(__file__).resolve().parent / "migrations"
-_VERSION = sa.table("alembic_version", sa.column("version_num"))
+_VERSION = sa.Table(
+    "alembic_version",
+    sa.MetaData(),
+    sa.Column("version_num", sa.String(32), nullable=False),
+    sa.PrimaryKeyConstraint("version_num", name="alembic_version_pkc"),
+)
+"""Alembic's own table, just as it makes it."""
+_ADVISORY_LOCK = 0x6F757462_6F6F6B  # "outbook": any number that nothing else on the server is likely to lock
 
 
 class Standing(StrEnum):
@@ -65,6 +72,7 @@ def standing(store: database.Store) -> Standing:
 def upgrade(target: database.Store | str) -> str:
     """Bring the store, or the one behind the URL, to ``head()`` in one transaction and return the version it is at.
 
+    An empty one is made as the tables are now; alembic is for those that hold something.
     Any number of processes may do so at once: one works, the others wait and find nothing left to do. Raises StoreAhead
     for the store of a newer program, which is left as it is.
     """
@@ -77,10 +85,29 @@ def upgrade(target: database.Store | str) -> str:
     match standing(target):
         case Standing.AHEAD:
             raise StoreAhead("the store was upgraded by a newer Outbook; install that one, or restore a backup")
-        case Standing.EMPTY | Standing.BEHIND:
+        case Standing.EMPTY:
+            make(target)
+            return upgrade(target)
+        case Standing.BEHIND:
             from worker.store import migrating  # noqa: PLC0415 - few starts upgrade anything, and alembic is slow to come
 
             migrating.up(target)
         case Standing.READY:
             return current(target) or head()
     return head()
+
+
+def make(store: database.Store) -> None:
+    """Make every table in a store that has none, in one transaction; a store that has them is left as it is."""
+    with store.write() as db:
+        alone(db)
+        _VERSION.create(db, checkfirst=True)
+        if db.execute(sa.select(_VERSION.c.version_num)).first() is None:
+            tables.metadata.create_all(db)
+            db.execute(sa.insert(_VERSION).values(version_num=head()))
+
+
+def alone(db: sa.Connection) -> None:
+    """Let nobody else change the schema until this transaction ends: one that writes is enough for SQLite."""
+    if db.dialect.name == "postgresql":
+        db.execute(sa.select(sa.func.pg_advisory_xact_lock(_ADVISORY_LOCK)))

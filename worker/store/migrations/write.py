@@ -21,7 +21,7 @@ def main(message: str) -> None:
     with tempfile.TemporaryDirectory() as directory:
         store = database.connect(f"sqlite:///{Path(directory) / 'empty.db'}")
         if number > 1:
-            upgrade.upgrade(store)
+            migrating.up(store)
         with store.write() as db:
             command.revision(migrating.settings(db), message, autogenerate=True, rev_id=f"{number:04d}")
 
