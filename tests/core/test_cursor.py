@@ -32,6 +32,24 @@ def test_a_run_begins_before_the_watermark(polls: int, back: int) -> None:
     assert cursor.begin(after(0), polls) == after(-back)
 
 
+@pytest.mark.parametrize(
+    "polls, waited, back",
+    [(0, 60, -15), (1, 60, 90), (1, 600, 630), (9, 60, 600), (9, 600, 630), (8, 60, -15), (11, None, 90)],
+)
+def test_where_a_crowded_run_begins(polls: int, waited: int | None, back: int) -> None:
+    """Every second one 45 s before the last run began, a minute after the watermark; the others make up for that.
+
+    So the run after a short one begins 90 s before the one that was before both, however long it waited.
+    """
+    short_from = None if waited is None else after(-waited)
+    assert cursor.begin_crowded(after(0), polls, short_from) == after(-back)
+
+
+def test_which_runs_tell_whether_the_overlap_is_crowded() -> None:
+    """Those that are never short and look back no further than usual."""
+    assert [polls for polls in range(20) if cursor.judges(polls)] == [1, 3, 5, 7, 11, 13, 15, 17]
+
+
 def test_the_first_run_reads_everything() -> None:
     """Without a watermark there is no beginning."""
     assert cursor.begin(None, 0) is None
@@ -134,10 +152,21 @@ class Poller:
     polls: int = 0
     known: dict[int, float] = field(default_factory=dict)
     read: int = 0
+    crowded: bool = False
+    short_from: datetime | None = None
+
+    def begin(self) -> datetime | None:
+        """Return where a run begins, and keep what the next one has to know of a short one."""
+        if not self.crowded or self.watermark is None:
+            return cursor.begin(self.watermark, self.polls)
+        since = cursor.begin_crowded(self.watermark, self.polls, self.short_from)
+        if cursor.is_short(self.polls):
+            self.short_from = self.watermark
+        return since
 
     def run(self, moves: list[int] | None = None) -> int:
         """Read to the end, while ``moves`` change one record after each page; return the number of pages."""
-        began, since = self.server.clock, cursor.begin(self.watermark, self.polls)
+        began, since = self.server.clock, self.begin()
         start = None if since is None else (since - START).total_seconds()
         place, newest, pages, moving = None, None, 0, list(moves or [])
         while True:
@@ -162,7 +191,7 @@ class Poller:
 IDS = st.integers(1, 12)
 STEPS = st.lists(
     st.one_of(
-        st.tuples(st.just("change"), IDS, st.sampled_from([0.0, 0.0, 5.0, 59.0])),
+        st.tuples(st.just("change"), IDS, st.sampled_from([0.0, 0.0, 5.0, 59.0, 89.0])),
         st.tuples(st.just("wait"), st.sampled_from([0.5, 7.0, 61.0, 700.0]), st.just(0)),
         st.tuples(st.just("poll"), st.lists(IDS, max_size=6), st.just(0)),
     ),
@@ -170,12 +199,18 @@ STEPS = st.lists(
 )
 
 
-@given(steps=STEPS, size=st.integers(1, 4), same=st.integers(0, 9), poisoned=st.booleans())
+@given(
+    steps=STEPS,
+    size=st.integers(1, 4),
+    same=st.integers(0, 9),
+    poisoned=st.booleans(),
+    crowded=st.integers(0, 9) | st.none(),
+)
 @SOME
 def test_no_change_is_ever_lost(
-    steps: list[tuple[str, int | float | list[int], float]], size: int, same: int, poisoned: bool
+    steps: list[tuple[str, int | float | list[int], float]], size: int, same: int, poisoned: bool, crowded: int | None
 ) -> None:
-    """Once the last change is old enough to be seen, one more run knows every record as it stands.
+    """Once the last change is old enough to be seen, one more run knows every record as it stands; two where it is crowded.
 
     However small the pages, however many equal times, whatever moves while it is read, commits late or is dated ahead.
     """
@@ -184,7 +219,7 @@ def test_no_change_is_ever_lost(
         server.change(record)
     if poisoned:
         server.change(99, stamp=float(FAR_FUTURE))
-    poller = Poller(server, size)
+    poller = Poller(server, size, polls=crowded or 0, crowded=crowded is not None)
     for what, value, lag in steps:
         before = poller.watermark
         if what == "change" and isinstance(value, int):
@@ -194,8 +229,9 @@ def test_no_change_is_ever_lost(
         elif isinstance(value, list):
             poller.run(value)
         assert before is None or (poller.watermark is not None and poller.watermark >= before)
-    server.wait(60)
-    poller.run()
+    server.wait(90)
+    for _ in range(1 if crowded is None else 2):
+        poller.run()
     assert poller.known == server.records
 
 

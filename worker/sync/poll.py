@@ -15,7 +15,7 @@ from worker.core.records import Kind, System
 from worker.remote.base import LinkRefused
 from worker.store import counters, cursors, mirror, sights
 from worker.store.sights import Channel
-from worker.sync import fields, in_force, notice, removals, streams
+from worker.sync import fields, in_force, notice, overlap, removals, streams
 from worker.sync.ahead import EVERY, Lookout
 from worker.sync.case import kept_alive
 
@@ -36,9 +36,6 @@ if TYPE_CHECKING:
 
 CRM_PAGE = 100
 _EITHER = (("is_deleted", "true", ""), ("is_deleted", "false", ""))
-WHOLE = frozenset({Kind.SEQUENCE})
-"""Read whole each time: whether enabling a sequence moves its ``updatedAt`` is unproven, and a page holds a thousand."""
-
 
 ESSENTIAL = {Kind.STATE: ("state", "prospect", "sequence")}
 """Without these a record says nothing; a relation without data has been seen (facts, outreach-api 2)."""
@@ -139,14 +136,16 @@ def _read(
     """Read page after page until the last one is stored, or enough is ``done``."""
     stream, total = reading.stream, Polled(reading.stream)
     read = _outreach_page if stream.system is System.OUTREACH else _crm_page
+    since = overlap.begin(store, reading)
     while True:
         lacking = _lacking(store)
         with traces.span("page", stream=stream) as span:
-            step = read(reading, remotes=remotes, mapping=mapping, lacking=lacking)
+            step = read(reading, since, remotes=remotes, mapping=mapping, lacking=lacking)
             page = _complete(step.page, stream, store=store, remotes=remotes, mapping=mapping)
             with store.write() as db:
                 told = _keep(db, stream, page.snapshots, mapping=mapping, names=names, now=now())
                 _count(db, reading, told, len(page.snapshots), now())
+                overlap.judge(db, reading, newest=step.reading.run_newest, moved=told.moved, last=step.last)
                 _stand(db, reading, step, now())
             _trace(span, reading, told, len(page.snapshots))
         total = Polled(stream, total.read + len(page.snapshots), total.moved + told.moved, total.queued + told.queued)
@@ -227,8 +226,14 @@ def _advance(db: sa.Connection, step: _Step, now: datetime) -> bool:
     return cursors.finish(db, reading, watermark=mark, now=now)
 
 
-def _outreach_page(reading: Reading[Kind], *, remotes: Remotes, mapping: Mapping, lacking: frozenset[str]) -> _Step:  # noqa: ARG001
-    since = None if reading.stream in WHOLE else cursor.begin(reading.watermark, reading.polls)
+def _outreach_page(
+    reading: Reading[Kind],
+    since: datetime | None,
+    *,
+    remotes: Remotes,
+    mapping: Mapping,
+    lacking: frozenset[str],  # noqa: ARG001
+) -> _Step:
     page = remotes.outreach.page(
         reading.stream,
         attributes=streams.attributes(reading.stream, mapping),
@@ -240,10 +245,12 @@ def _outreach_page(reading: Reading[Kind], *, remotes: Remotes, mapping: Mapping
     return _Step(page, moved, last=page.next is None)
 
 
-def _crm_page(reading: Reading[Kind], *, remotes: Remotes, mapping: Mapping, lacking: frozenset[str]) -> _Step:
+def _crm_page(
+    reading: Reading[Kind], since: datetime | None, *, remotes: Remotes, mapping: Mapping, lacking: frozenset[str]
+) -> _Step:
     columns = streams.columns(reading.stream, mapping, lacking)
     whole = reading.watermark is None
-    filters, match = _by_id(reading) if whole else _by_time(reading)
+    filters, match = _by_id(reading) if whole else _by_time(reading, since)
     if reading.stream is Kind.CRM_TASK:
         if mapping.task.reference in lacking:
             filters = [("id", "eq", "0")]  # without the field no task can be ours; the stream still counts as read
@@ -276,10 +283,9 @@ def _by_id(reading: Reading[Kind]) -> tuple[list[tuple[str, str, str]], str]:
     return ([after, *_EITHER], "1 AND (2 OR 3)") if reading.primed else ([after], "and")
 
 
-def _by_time(reading: Reading[Kind]) -> tuple[list[tuple[str, str, str]], str]:
+def _by_time(reading: Reading[Kind], since: datetime | None) -> tuple[list[tuple[str, str, str]], str]:
     """Read on after the last place: by change time, then by id inside one second. Deletions come in the same query."""
     if reading.place_at is None:
-        since = cursor.begin(reading.watermark, reading.polls)
         at = transforms.crm_time(since) if since else ""
         return [("updated_at", "ge", at), *_EITHER], "1 AND (2 OR 3)"
     at = transforms.crm_time(reading.place_at)
