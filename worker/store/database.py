@@ -65,6 +65,7 @@ def connect(url: str) -> Store:
 
 
 _json = msgspec.json.Encoder()
+_IDS: Any = postgresql.ARRAY(sa.BigInteger)
 _engines: weakref.WeakSet[sa.Engine] = weakref.WeakSet()
 
 
@@ -186,29 +187,43 @@ def chunks(ids: Sequence[int]) -> Iterator[Sequence[int]]:
 
 def among(db: sa.Connection, column: sa.ColumnElement[int], ids: Sequence[int]) -> sa.ColumnElement[bool]:
     """Return whether a column is one of many ids: a single value to the driver, not one each."""
-    if db.dialect.name != "sqlite":
-        return column == sa.any_(sa.literal(list(ids), postgresql.ARRAY(sa.BigInteger)))
-    told = sa.func.json_each(_json.encode(ids).decode()).table_valued("value")
-    return column.in_(sa.select(told.c.value))
+    return within(db.dialect.name, column, sa.literal(ids_told(db, ids)))
+
+
+def within(dialect: str, column: sa.ColumnElement[int], told: sa.ColumnElement[str]) -> sa.ColumnElement[bool]:
+    """Return whether a column is one of the ids that :func:`ids_told` tells, for a statement that is made once."""
+    if dialect != "sqlite":
+        return column == sa.any_(sa.cast(told, _IDS))
+    each = sa.func.json_each(told).table_valued("value")
+    return column.in_(sa.select(each.c.value))
+
+
+def ids_told(db: sa.Connection, ids: Sequence[int]) -> str:
+    """Return ids as one value to the driver: as text, for psycopg looks at each part of an array by itself."""
+    told = _json.encode(list(ids)).decode()
+    return told if db.dialect.name == "sqlite" else f"{{{told[1:-1]}}}"
 
 
 def list_of(db: sa.Connection, ids: Sequence[int]) -> sa.FromClause:
     """Return ids as a table of the column ``value``, in their order: a single value to the driver."""
+    told = sa.literal(ids_told(db, ids))
     if db.dialect.name != "sqlite":
-        return (
-            sa.func.unnest(sa.literal(list(ids), postgresql.ARRAY(sa.BigInteger)))
-            .table_valued("value")
-            .render_derived()
-        )
-    return sa.func.json_each(_json.encode(ids).decode()).table_valued("value")
+        return sa.func.unnest(sa.cast(told, _IDS)).table_valued("value").render_derived()
+    return sa.func.json_each(told).table_valued("value")
 
 
-def table_of(db: sa.Connection, texts: Mapping[int, str]) -> sa.FromClause:
-    """Return texts by their id as a table of the columns ``id`` and ``text``: one or two values to the driver, not two each."""
-    if db.dialect.name != "sqlite":
-        ids = sa.literal(list(texts), postgresql.ARRAY(sa.BigInteger))
-        told = sa.literal(list(texts.values()), postgresql.ARRAY(sa.Text))
-        return sa.func.unnest(ids, told).table_valued("id", "text").render_derived()
-    rows = sa.func.json_each(_json.encode(list(texts.items())).decode()).table_valued("value")
-    parts = (sa.func.json_extract(rows.c.value, f"$[{place}]") for place in (0, 1))
+def texts_of(dialect: str, told: sa.ColumnElement[str]) -> sa.FromClause:
+    """Return what :func:`texts_told` tells as a table of the columns ``id`` and ``text``, for a statement that is made once."""
+    if dialect != "sqlite":
+        value = sa.func.json_array_elements(sa.cast(told, sa.JSON)).column_valued("value")
+        return sa.select(
+            sa.cast(value.op("->>")(0), sa.BigInteger).label("id"), value.op("->>")(1).label("text")
+        ).subquery()
+    each = sa.func.json_each(told).table_valued("value")
+    parts = (sa.func.json_extract(each.c.value, f"$[{place}]") for place in (0, 1))
     return sa.select(*(part.label(name) for part, name in zip(parts, ("id", "text"), strict=True))).subquery()
+
+
+def texts_told(texts: Mapping[int, str]) -> str:
+    """Return texts by their id as one value to the driver."""
+    return _json.encode(list(texts.items())).decode()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import timedelta
 from enum import IntEnum, StrEnum
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -14,7 +15,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from worker.core.intents import UNCONFIRMED
 from worker.core.records import Kind, Ref
 from worker.store import meta
-from worker.store.database import among, chunks, list_of, new, table_of, upsert
+from worker.store.database import among, chunks, ids_told, list_of, new, texts_of, texts_told, upsert, within
 from worker.store.mirror import MIRROR
 from worker.store.tables import ChangeRow, HoldRow
 
@@ -195,13 +196,8 @@ def claim(
     orphan = rows[0].lease_until is not None
     alone = orphan or rows[0].alone
     taken = rows[:1] if alone else [row for row in rows if row.lease_until is None and not row.alone]
-    db.execute(
-        sa.update(CHANGE)
-        .where(among(db, CHANGE.c.id, [row.id for row in taken]))
-        .values(
-            lease_until=now + LEASE, fence=CHANGE.c.fence + 1, attempts=CHANGE.c.attempts + int(orphan), alone=alone
-        )
-    )
+    told = {"ids": ids_told(db, [row.id for row in taken]), "until": now + LEASE}
+    db.execute(_leasing(db.dialect.name), {**told, "vanished": int(orphan), "by_itself": alone})
     return [_change(kind, row, orphan=orphan) for row in taken]
 
 
@@ -229,6 +225,36 @@ def _change(kind: Kind, row: Any, *, orphan: bool) -> Change:  # noqa: ANN401 - 
     )
 
 
+# What is done to every batch is put into words once, for that takes longer than the database does.
+_IDS = sa.bindparam("ids", type_=sa.Text)
+_UNTIL = sa.bindparam("until", type_=CHANGE.c.lease_until.type)
+
+
+@cache
+def _leasing(dialect: str) -> sa.Update:
+    attempts = CHANGE.c.attempts + sa.bindparam("vanished", type_=sa.Integer)
+    alone = sa.bindparam("by_itself", type_=sa.Boolean)
+    taken = sa.update(CHANGE).where(within(dialect, CHANGE.c.id, _IDS))
+    return taken.values(lease_until=_UNTIL, fence=CHANGE.c.fence + 1, attempts=attempts, alone=alone)
+
+
+@cache
+def _reading(dialect: str) -> sa.Select[Any]:
+    query = sa.select(CHANGE.c.id, CHANGE.c.fence, CHANGE.c.generation)
+    return query.where(within(dialect, CHANGE.c.id, _IDS)).with_for_update()
+
+
+@cache
+def _intending(dialect: str) -> sa.Update:
+    rows = texts_of(dialect, sa.bindparam("texts", type_=sa.Text))
+    return sa.update(CHANGE).where(CHANGE.c.id == rows.c.id).values(intent=rows.c.text, lease_until=_UNTIL)
+
+
+@cache
+def _closing(dialect: str) -> sa.Delete:
+    return sa.delete(CHANGE).where(within(dialect, CHANGE.c.id, _IDS))
+
+
 def _mine(change: Change) -> sa.ColumnElement[bool]:
     return sa.and_(CHANGE.c.id == change.id, CHANGE.c.fence == change.fence)
 
@@ -246,9 +272,7 @@ def intend(db: sa.Connection, changes: Sequence[tuple[Change, Mapping[str, Any]]
     mine = ours(db, [change for change, _ in changes])
     told = {change.id: msgspec.json.encode(intent).decode() for change, intent in changes if change.id in mine}
     if told:
-        rows = table_of(db, told)
-        written = sa.update(CHANGE).where(CHANGE.c.id == rows.c.id)
-        db.execute(written.values(intent=rows.c.text, lease_until=now + LEASE))
+        db.execute(_intending(db.dialect.name), {"texts": texts_told(told), "until": now + LEASE})
     return [change for change, _ in changes if change.id in mine]
 
 
@@ -268,8 +292,7 @@ def _read(db: sa.Connection, changes: Sequence[Change]) -> dict[int, int]:
     """Return the generations of those changes that are still ours, and lock them."""
     if not changes:
         return {}
-    query = sa.select(CHANGE.c.id, CHANGE.c.fence, CHANGE.c.generation)
-    rows = db.execute(query.where(among(db, CHANGE.c.id, [one.id for one in changes])).with_for_update()).all()
+    rows = db.execute(_reading(db.dialect.name), {"ids": ids_told(db, [one.id for one in changes])}).all()
     fences = {one.id: one.fence for one in changes}
     return {change_id: generation for change_id, fence, generation in rows if fences[change_id] == fence}
 
@@ -289,7 +312,7 @@ def settle(db: sa.Connection, changes: Sequence[Change]) -> None:
     """Close what was read and done; a row that an edit has reached meanwhile stays open, with a clean slate."""
     found = _read(db, changes)
     done = [one.id for one in changes if found.get(one.id) == one.generation]
-    db.execute(sa.delete(CHANGE).where(among(db, CHANGE.c.id, done)))
+    db.execute(_closing(db.dialect.name), {"ids": ids_told(db, done)})
     if reached := sorted(set(found) - set(done)):
         again = {**_BLANK, "attempts": 0, "hold_key": None, "error": None, "wish": None}
         db.execute(sa.update(CHANGE).where(among(db, CHANGE.c.id, reached)).values(**again))
