@@ -9,9 +9,10 @@ from __future__ import annotations
 import atexit
 import contextlib
 import os
+import time
 from dataclasses import replace
 from datetime import timedelta
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -43,16 +44,22 @@ from worker.sync import (
 from worker.sync import sweep as rounds
 from worker.sync.outlook import Lookout
 from worker.sync.poll import poll as poll_stream
+from worker.sync.tally import Tally
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from worker.bootstrap import Runtime
     from worker.config import Settings
     from worker.core.mapping import Mapping
+    from worker.sync.case import Applier
     from worker.sync.poll import Polled
 
 log = structlog.get_logger("outbook")
 POLL_FOR = timedelta(seconds=40)
 """A first load takes as many tasks of this length as it needs; each goes on from the last page."""
+APPLY_S = 1.0
+"""So long a message goes on applying: many batches where much is due, and whatever else waits for this worker waits little."""
 RINGS = 4
 """Messages a sweep sends at most: as many as workers can usefully take up at once."""
 
@@ -115,6 +122,40 @@ def ring(task: str, *args: str) -> None:
         app.send_task(task, args=args)
 
 
+def ring_for_due() -> None:
+    """Ring for what can be claimed now: for opt-outs by a message of their own, and only where there are any."""
+    with runtime().store.read() as db:
+        due = backlog.lanes_due(db, bootstrap.now())
+    if Lane.OPT_OUT in due:
+        ring("outbook.opt_outs")
+    if due:
+        ring("outbook.apply")
+
+
+def work_off(task: str, *works: Callable[[Applier], Tally], **words: str) -> None:
+    """Carry out batch after batch until nothing is due, or until the time is up; then ring for what is left.
+
+    Where nothing was due nothing is looked for again before the others are done too: their work may have made some.
+    """
+    told, busy, until = Tally(), works, time.monotonic() + APPLY_S
+
+    def did(work: Callable[[Applier], Tally]) -> int:
+        batch = work(runtime().applier())
+        told.add(batch)
+        return batch.claimed
+
+    try:
+        while busy and time.monotonic() < until:
+            asked, busy = busy, tuple(work for work in busy if did(work))
+            if not busy and asked != works:
+                busy = works
+    finally:
+        if told.claimed:
+            log.info("applied", **words, **told.counts())
+    if busy:
+        ring(task)
+
+
 @app.task(name="outbook.poll", base=OutbookTask)
 def poll(stream: str) -> None:
     """Read a stream, and ring for what it brought; one that takes long goes on in another task."""
@@ -122,8 +163,7 @@ def poll(stream: str) -> None:
 
     def rung(polled: Polled) -> None:
         if polled.queued:
-            ring("outbook.opt_outs")
-            ring("outbook.apply")
+            ring_for_due()
 
     kind, every_s, rate = Kind(stream), on.settings.poll_seconds, on.rate(lanes.POLLS)
     if not timing.is_due(on.store, kind, every_s, bootstrap.now(), rate):
@@ -151,8 +191,7 @@ def take_hints() -> None:
     if told.read:
         log.info("hinted", read=told.read, moved=told.moved, queued=told.queued)
     if told.queued:
-        ring("outbook.opt_outs")
-        ring("outbook.apply")
+        ring_for_due()
     if told.more:
         ring("outbook.hints")
 
@@ -173,23 +212,15 @@ def watch_webhooks() -> None:
 
 @app.task(name="outbook.apply", base=OutbookTask)
 def apply_due() -> None:
-    """Apply a batch of people and one of tasks, and ring for the next if there may be one."""
-    told = apply.apply_people(runtime().applier())
-    told.add(strangers.apply_strangers(runtime().applier()))
-    told.add(skips.apply_tasks(runtime().applier()))
-    if told.claimed:
-        log.info("applied", **told.counts())
-        ring("outbook.apply")
+    """Apply what is due of people and of tasks, and ring for what is left."""
+    work_off("outbook.apply", apply.apply_people, strangers.apply_strangers, skips.apply_tasks)
 
 
 @app.task(name="outbook.opt_outs", base=OutbookTask)
 def opt_outs() -> None:
-    """Apply a batch of opt-outs, and ring for the next if there may be one."""
+    """Apply the opt-outs that are due, and ring for what is left."""
     with bootstrap.lane(bootstrap.OPT_OUT):
-        told = apply.apply_people(runtime().applier(), lanes=(Lane.OPT_OUT,))
-    if told.claimed:
-        log.info("applied", lane="optout", **told.counts())
-        ring("outbook.opt_outs")
+        work_off("outbook.opt_outs", partial(apply.apply_people, lanes=(Lane.OPT_OUT,)), lane="optout")
 
 
 @app.task(name="outbook.sweep", base=OutbookTask)
@@ -219,8 +250,7 @@ def take_round() -> None:
             if told.trouble:
                 log.warning("put_off", task="outbook.round", reason=told.trouble)
             if told.missed or told.removed:
-                ring("outbook.opt_outs")
-                ring("outbook.apply")
+                ring_for_due()
 
 
 @app.task(name="outbook.reconcile", base=OutbookTask)
@@ -230,8 +260,7 @@ def compare() -> None:
         told = reconcile.take_due(runtime().applier(), rate=runtime().rate(reconcile.LANE))
     if not told.busy:
         log.info("compared", read=told.read, pairs=told.compared, differences=told.found, missed=told.missed)
-        ring("outbook.opt_outs")
-        ring("outbook.apply")
+        ring_for_due()
 
 
 @app.task(name="outbook.events", base=OutbookTask)
@@ -247,8 +276,7 @@ def listen() -> None:
             "heard", feed=told.feed, read=told.read, opted_out=told.opted_out, moved=told.moved, trouble=told.trouble
         )
         if told.queued:
-            ring("outbook.opt_outs")
-            ring("outbook.apply")
+            ring_for_due()
 
 
 @cache

@@ -157,6 +157,13 @@ def claimable(db: sa.Connection, now: datetime) -> dict[Lane, int]:
     return {Lane(row.lane): row.rows for row in db.execute(query.group_by(CHANGE.c.lane))}
 
 
+def lanes_due(db: sa.Connection, now: datetime) -> set[Lane]:
+    """Return the lanes in which anything is due, claimed or not: found by the index, however much that is."""
+    due = sa.and_(CHANGE.c.state == Standing.DUE, CHANGE.c.kind.in_(list(Kind)), CHANGE.c.next_at <= now)
+    query = sa.select(*(sa.exists().where(due, CHANGE.c.lane == int(lane)) for lane in Lane))
+    return {lane for lane, any_due in zip(Lane, db.execute(query).one(), strict=True) if any_due}
+
+
 def unsettled_ids(db: sa.Connection, kind: Kind) -> list[int]:
     """Return the records of a kind that still wait to be seen to, held ones too, dead letters not."""
     waiting = (Standing.DUE.value, Standing.HELD.value)
