@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import contextlib
 import tempfile
+import time
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from queue import Empty
 from typing import TYPE_CHECKING, Any
 
 import celery
 import structlog
+from celery.schedules import schedule
 from celery.signals import after_task_publish, before_task_publish, setup_logging, task_postrun
 from kombu import Queue
 from kombu.transport import redis
@@ -41,6 +44,9 @@ CHECK_S = 3600.0
 ALERTS_S = 30.0
 EXPIRES = 0.9
 """A tick that was not taken up before the next one is worthless: it expires after this share of its interval."""
+RUNG, LASTS = "rung_at", "lasts_s"
+"""What a tick says of itself. Celery's own ``expires`` is told by the clocks of two hosts, which may be hours apart."""
+EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
 ALIVE = Path(tempfile.gettempdir()) / "outbook-alive"
 """Touched with every task that ends or is rung for: what a container's health check looks at."""
 
@@ -142,11 +148,17 @@ class Line(redis.Channel):
 redis.Transport.Channel = Line
 
 
+def _steady() -> datetime:
+    """Return a time that goes on evenly whatever the host's clock is set to: beat asks only how long ago something was."""
+    return EPOCH + timedelta(seconds=time.monotonic())
+
+
 def beat_table(poll_seconds: float, *, webhooks: bool = False) -> dict[str, dict[str, Any]]:
     """Return what is rung when: each stream, the sweep, the hourly look at the CRM's fields, webhooks where there are any."""
 
     def entry(task: str, every: float, *args: str) -> dict[str, Any]:
-        return {"task": task, "schedule": every, "args": args, "options": {"expires": every * EXPIRES}}
+        evenly = schedule(every, nowfun=_steady)
+        return {"task": task, "schedule": evenly, "args": args, "options": {"headers": {LASTS: every * EXPIRES}}}
 
     polls = {f"poll-{stream.value}": entry("outbook.poll", poll_seconds, stream.value) for stream in STREAMS}
     if webhooks:
@@ -167,6 +179,16 @@ def configure(settings: Settings) -> celery.Celery:
     table = beat_table(settings.poll_seconds, webhooks=bool(settings.outreach.webhook_secrets))
     app.conf.update(broker_url=settings.broker_url.get_secret_value(), beat_schedule=table)
     return app
+
+
+def date_ticks(now: Callable[[], datetime]) -> None:
+    """Let every tick say when it was rung."""
+
+    def dated(headers: dict[str, Any], **_: object) -> None:
+        if LASTS in headers:
+            headers[RUNG] = now().isoformat()
+
+    before_task_publish.connect(dated, weak=False)
 
 
 def after_each_ring(note: Callable[[], None]) -> None:

@@ -7,7 +7,7 @@ import random
 import time
 from contextvars import ContextVar
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +17,7 @@ from worker.core.records import System
 from worker.remote import base, outreach_tokens
 from worker.remote.outreach import Outreach
 from worker.remote.workbooks import Workbooks
-from worker.store import copy, counters, database, pauses, seal, upgrade, vitals
+from worker.store import clocks, copy, counters, database, pauses, seal, upgrade, vitals
 from worker.store.budget import Budget
 from worker.store.counters import Counters
 from worker.store.links import Names
@@ -56,9 +56,44 @@ def lane(name: str) -> Iterator[None]:
         _lane.reset(token)
 
 
+_steady_s = partial(time.clock_gettime, getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
+
+
+class _Clock:
+    """The present moment: this host's own until a store's server has told its, which all hosts then go by.
+
+    Between two questions steady time goes on, whatever somebody sets the host's clock to.
+    """
+
+    EVERY_S = 5.0
+
+    def __init__(self) -> None:
+        self._told: tuple[datetime, float] | None = None
+
+    def wanted(self) -> bool:
+        told = self._told
+        return told is None or _steady_s() - told[1] >= self.EVERY_S
+
+    def tell(self, at: datetime) -> None:
+        self._told = at.astimezone(UTC), _steady_s()
+
+    def forget(self) -> None:
+        self._told = None
+
+    def now(self) -> datetime:
+        told = self._told
+        if told is None:
+            return datetime.now(UTC)
+        at, then = told
+        return at + timedelta(seconds=_steady_s() - then)
+
+
+_clock = _Clock()
+
+
 def now() -> datetime:
-    """Return the present moment, aware UTC."""
-    return datetime.now(UTC)
+    """Return the present moment, aware UTC: that of the store's server where there is one."""
+    return _clock.now()
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,6 +226,8 @@ def open_store(settings: Settings) -> database.Store:
     if not settings.on_postgres:
         settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     store = database.connect(settings.database_url.get_secret_value())
+    _clock.forget()
+    clocks.ask(store, _clock.wanted, _clock.tell)
     standing = upgrade.standing(store)
     if standing is upgrade.Standing.AHEAD:
         raise upgrade.StoreAhead("a newer Outbook has upgraded this store: install that version")

@@ -11,7 +11,7 @@ import contextlib
 import os
 import time
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,10 +22,10 @@ import redis
 import structlog
 
 from worker import bootstrap, config
-from worker.app import EVENTS_S, app
+from worker.app import EVENTS_S, LASTS, RUNG, app
 from worker.core import errors, lanes
 from worker.core.records import Kind
-from worker.store import backlog, exchanges, mappings, outbox, vitals, webhooks, wording
+from worker.store import backlog, clocks, exchanges, mappings, outbox, vitals, webhooks, wording
 from worker.store.outbox import Lane
 from worker.sync import (
     alerts,
@@ -102,6 +102,8 @@ class OutbookTask(celery.Task):  # type: ignore[type-arg]
         try:
             heed_mapping()
             runtime().guard.heed()
+            if self._is_stale():
+                return
             self.run(*args, **kwargs)
         except errors.Halt as halt:
             log.error("halted", task=self.name, reason=halt.words)  # noqa: TRY400 - a foreseen fault has no traceback
@@ -114,6 +116,11 @@ class OutbookTask(celery.Task):  # type: ignore[type-arg]
                 _opened[0].flush()
                 if queue := (self.request.delivery_info or {}).get("routing_key"):
                     _opened[0].ticks.note(queue, bootstrap.now())
+
+    def _is_stale(self) -> bool:
+        """Tell whether the next tick of beat has come before this one was taken up; by the store's clock, not by hosts'."""
+        rung, lasts_s = self.request.get(RUNG), self.request.get(LASTS)
+        return bool(rung and lasts_s) and bootstrap.now() - datetime.fromisoformat(rung) > timedelta(seconds=lasts_s)
 
 
 def ring(task: str, *args: str) -> None:
@@ -225,8 +232,10 @@ def opt_outs() -> None:
 
 @app.task(name="outbook.sweep", base=OutbookTask)
 def sweep() -> None:
-    """Ring for whatever is due: messages may have been lost, retries have come due, leases run out."""
+    """Ring for whatever is due: messages may have been lost, retries have come due, leases run out, a clock been set back."""
     on = runtime()
+    if clocks.set_right(on.store, bootstrap.now()):
+        log.warning("clock_set_back")
     with on.store.read() as db:
         due = backlog.claimable(db, bootstrap.now())
         hinted = webhooks.any_free(db, bootstrap.now())

@@ -52,6 +52,7 @@ def beat() -> None:
             ticks.note(vitals.BEAT, bootstrap.now())
 
     app.after_each_ring(note)
+    app.date_ticks(bootstrap.now)
     app.configure(settings).start(["beat", "--loglevel", "WARNING", "--pidfile="])
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 
+from worker.store import clocks
 from worker.store.database import upsert
 from worker.store.tables import AlertRow
 
@@ -57,7 +58,7 @@ def standing(db: sa.Connection) -> list[Known]:
 
 def lease(db: sa.Connection, names: Iterable[str], now: datetime) -> set[str]:
     """Take in hand what is to be told; return what nobody else has in hand."""
-    free = sa.or_(ALERT.c.lease_until.is_(None), ALERT.c.lease_until < now)
+    free = clocks.free(ALERT.c.lease_until, now, LEASE)
     mine = set()
     for name in sorted(names):
         taken = sa.update(ALERT).where(ALERT.c.name == name, free).values(lease_until=now + LEASE)

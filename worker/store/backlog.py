@@ -9,7 +9,7 @@ import sqlalchemy as sa
 
 from worker.core.records import Kind, Ref
 from worker.store.database import CHUNK, chunks
-from worker.store.outbox import CHANGE, HOLD, Lane, Standing
+from worker.store.outbox import CHANGE, HOLD, Lane, Standing, free
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -150,9 +150,8 @@ def told(db: sa.Connection, kind: Kind, ids: Iterable[int]) -> dict[int, tuple[S
 
 def claimable(db: sa.Connection, now: datetime) -> dict[Lane, int]:
     """Return how many changes could be claimed now, by lane."""
-    free = sa.or_(CHANGE.c.lease_until.is_(None), CHANGE.c.lease_until < now)
     query = sa.select(CHANGE.c.lane, sa.func.count().label("rows")).where(
-        CHANGE.c.state == Standing.DUE, CHANGE.c.next_at <= now, free
+        CHANGE.c.state == Standing.DUE, CHANGE.c.next_at <= now, free(now)
     )
     return {Lane(row.lane): row.rows for row in db.execute(query.group_by(CHANGE.c.lane))}
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 import sqlalchemy as sa
 
 from worker.core.records import Feed, Kind
+from worker.store import clocks
 from worker.store.database import upsert
 from worker.store.tables import CursorRow
 
@@ -49,7 +50,7 @@ def lease(db: sa.Connection, stream: S, now: datetime) -> Reading[S] | None:
     """Take the stream's lease; None while somebody else holds it."""
     blank = {"stream": stream.value, "polls": 0, "fence": 0}
     upsert(db, CURSOR, [blank], key=("stream",), update=())
-    free = sa.or_(CURSOR.c.lease_until.is_(None), CURSOR.c.lease_until < now)
+    free = clocks.free(CURSOR.c.lease_until, now, LEASE)
     taken = sa.update(CURSOR).where(CURSOR.c.stream == stream, free)
     if not db.execute(taken.values(lease_until=now + LEASE, fence=CURSOR.c.fence + 1)).rowcount:
         return None

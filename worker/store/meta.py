@@ -58,13 +58,13 @@ def remember(store: Store, key: str, value: str) -> None:
 
 def note_claim(db: sa.Connection, now: datetime) -> None:
     """Write down that somebody has taken up work, unless that stands there already."""
-    text, fresh = _stamp(now), _stamp(now - EVERY)
+    text, fresh, ahead = _stamp(now), _stamp(now - EVERY), _stamp(now + EVERY)
     known = get(db, CLAIMED)
     if known is None:
         upsert(db, META, [{"key": CLAIMED, "value": text}], key=("key",), update=())
-    elif known < fresh:
+    elif not fresh <= known <= ahead:  # ahead of us where the clock was set back
         # The condition again: of several that claim at once one writes, and none waits for it.
-        db.execute(sa.update(META).where(META.c.key == CLAIMED, META.c.value < fresh).values(value=text))
+        db.execute(sa.update(META).where(META.c.key == CLAIMED, META.c.value == known).values(value=text))
 
 
 def last_claim(db: sa.Connection) -> datetime | None:

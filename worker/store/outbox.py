@@ -14,7 +14,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from worker.core.intents import UNCONFIRMED
 from worker.core.records import Kind, Ref
-from worker.store import meta
+from worker.store import clocks, meta
 from worker.store.database import among, chunks, ids_told, list_of, new, texts_of, texts_told, upsert, within
 from worker.store.mirror import MIRROR
 from worker.store.tables import ChangeRow, HoldRow
@@ -177,14 +177,14 @@ def claim(
     """Lease up to ``limit`` due rows and return them, opt-outs first; with ``only``, none but those of these records.
 
     A row whose lease ran out without a receipt is claimed alone, and only then does its attempt count rise: one that kills
-    its worker cannot bury its neighbours.
+    its worker cannot bury its neighbours. What is leased as only a wrong clock can have it is dated anew and taken later.
     """
-    free = sa.or_(CHANGE.c.lease_until.is_(None), CHANGE.c.lease_until < now)
+    wanted = None if only is None else sorted(only)
     query = (
         sa.select(*_CLAIMED)
-        .where(CHANGE.c.kind == kind, CHANGE.c.state == Standing.DUE, CHANGE.c.next_at <= now, free)
+        .where(CHANGE.c.kind == kind, CHANGE.c.state == Standing.DUE, CHANGE.c.next_at <= now, free(now))
         .where(CHANGE.c.lane.in_([int(lane) for lane in lanes]))
-        .where(sa.true() if only is None else CHANGE.c.record_id.in_(sorted(only)))
+        .where(sa.true() if wanted is None else CHANGE.c.record_id.in_(wanted))
         .order_by(CHANGE.c.lane, CHANGE.c.next_at, CHANGE.c.id)
         .limit(limit)
         .with_for_update(skip_locked=True)
@@ -192,6 +192,9 @@ def claim(
     rows = db.execute(query).all()
     if not rows:
         return []
+    if odd := [row.id for row in rows if clocks.is_odd(row.lease_until, now, LEASE)]:
+        db.execute(sa.update(CHANGE).where(among(db, CHANGE.c.id, odd)).values(lease_until=now + LEASE))
+        return claim(db, kind, now=now, lanes=lanes, limit=limit, only=wanted)
     meta.note_claim(db, now)
     orphan = rows[0].lease_until is not None
     alone = orphan or rows[0].alone
@@ -199,6 +202,11 @@ def claim(
     told = {"ids": ids_told(db, [row.id for row in taken]), "until": now + LEASE}
     db.execute(_leasing(db.dialect.name), {**told, "vanished": int(orphan), "by_itself": alone})
     return [_change(kind, row, orphan=orphan) for row in taken]
+
+
+def free(now: datetime) -> sa.ColumnElement[bool]:
+    """Return whether nobody has a change in hand."""
+    return clocks.free(CHANGE.c.lease_until, now, LEASE)
 
 
 _CLAIMED = [

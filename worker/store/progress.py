@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import sqlalchemy as sa
 
 from worker.store import cursors, meta, pauses
-from worker.store.outbox import CHANGE, Lane, Standing
+from worker.store.outbox import CHANGE, Lane, Standing, free
 from worker.store.webhooks import WEBHOOK
 
 if TYPE_CHECKING:
@@ -31,8 +31,7 @@ def troubles(db: sa.Connection, now: datetime) -> list[str]:
 def _due(db: sa.Connection, now: datetime) -> Iterator[tuple[str, datetime]]:
     stale = now - PATIENCE
     if all(one.scope != pauses.ALL for one in pauses.standing(db)):
-        free = sa.or_(CHANGE.c.lease_until.is_(None), CHANGE.c.lease_until < now)
-        oldest = sa.select(sa.func.min(CHANGE.c.next_at)).where(CHANGE.c.state == Standing.DUE, free)
+        oldest = sa.select(sa.func.min(CHANGE.c.next_at)).where(CHANGE.c.state == Standing.DUE, free(now))
         if cursors.unprimed(db):  # until then nothing but opt-outs is taken up, however much is due
             oldest = oldest.where(CHANGE.c.lane == int(Lane.OPT_OUT))
         since = db.scalar(oldest)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import sqlalchemy as sa
 
+from worker.store import clocks
 from worker.store.database import upsert
 from worker.store.tables import RoundRow
 
@@ -50,7 +51,7 @@ def _blank(name: str) -> dict[str, Any]:
 
 
 def _free(now: datetime) -> sa.ColumnElement[bool]:
-    return sa.or_(ROUND.c.lease_until.is_(None), ROUND.c.lease_until < now)
+    return clocks.free(ROUND.c.lease_until, now, LEASE)
 
 
 def _due(now: datetime) -> sa.ColumnElement[bool]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
-from worker.store import meta
+from worker.store import clocks, meta
 from worker.store.database import chunks, upsert
 from worker.store.tables import WebhookRow
 
@@ -146,4 +146,4 @@ def clean(db: sa.Connection, now: datetime) -> bool:
 
 
 def _free(now: datetime) -> sa.ColumnElement[bool]:
-    return sa.and_(WEBHOOK.c.done_at.is_(None), sa.or_(WEBHOOK.c.lease_until.is_(None), WEBHOOK.c.lease_until < now))
+    return sa.and_(WEBHOOK.c.done_at.is_(None), clocks.free(WEBHOOK.c.lease_until, now, LEASE))

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from worker.core import errors
 from worker.core.records import Kind, System
-from worker.store import backlog, cursors, links, mappings, outbox, pauses, runs, vitals
+from worker.store import backlog, clocks, cursors, links, mappings, outbox, pauses, runs, vitals
 from worker.store.selection import Chosen
 from worker.sync import brakes, fields, finished, in_force, intake, resync, timing
 from worker.sync.look import look
@@ -152,6 +152,7 @@ class Interrupted(BaseException):
 def run(this: Pass) -> Report:
     """Make one pass and return its report; a halt is in the report, with everything before it kept."""
     on = this.on
+    clocks.set_right(on.store, on.now())
     report = Report(uuid.uuid4().hex, on.mapping.version, on.now(), polled={kind.value: 0 for kind in cursors.STREAMS})
     with on.store.write() as db:
         if this.selection is None:
