@@ -44,6 +44,7 @@ _ELEMENT = re.compile(r"^(?P<name>\w+)\[(?P<index>\d+)\]$")
 _CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
 _TRUE = frozenset({"true", "t", "on", "1", "yes", "y"})
 _EXTENSION = re.compile(r"(?i)\s*(?:#|x|ext(?:n|ension)?)[.:]?\s*(\d+)$")
+_NO_DIGITS = re.compile(r"[^0-9]+")
 FORMS = ("%a %b %d %H:%M:%S UTC %Y", "%a %b %d %H:%M:%S GMT %Y", "%a %b %d %H:%M:%S %z %Y")
 _SHORTEST_NATIONAL = 7
 _LONGEST_COUNTRY_CODE = 3
@@ -232,10 +233,11 @@ def _international(text: str) -> bool:
 
 def _number(text: str) -> tuple[str, str]:
     """Return the digits of a phone number without what is dialled before it, and those of its extension."""
-    found = _EXTENSION.search(text)
+    # Looked for only where its sign is: a search from every digit on to the end is most of what a number costs.
+    found = _EXTENSION.search(text) if "#" in text or "x" in text.lower() else None
     main = text[: found.start()] if found else text
     main = main.replace("(0)", "") if _international(main) else main
-    return re.sub(r"[^0-9]", "", main).lstrip("0"), found[1] if found else ""
+    return _NO_DIGITS.sub("", main).lstrip("0"), found[1] if found else ""
 
 
 def _same_phone(left: str, right: str) -> bool:

@@ -125,7 +125,8 @@ def page(reply: base.Reply, asked: Shape, wanted: frozenset[str]) -> tuple[list[
     except msgspec.DecodeError:
         document = base.decoded(reply, _ANYTHING)  # fails likewise, in words
     _must_be_of(asked.kind, {resource.type for resource in document.data}, document.errors)
-    snapshots = [_snapshot(resource, asked, wanted) for resource in document.data]
+    unwanted = tuple(name for name in asked.attributes if name not in wanted)
+    snapshots = [_snapshot(resource, asked, unwanted) for resource in document.data]
     return snapshots, _next(document.links.next if isinstance(document.links, Links) else None)
 
 
@@ -170,14 +171,16 @@ def _must_be_of(kind: records.Kind, types: set[str], complaints: object) -> None
         raise base.Unanswered(f"the answer holds records that are no {TYPES[kind]}")
 
 
-def _snapshot(resource: Resource, asked: Shape, wanted: frozenset[str]) -> records.Snapshot:
+def _snapshot(resource: Resource, asked: Shape, unwanted: Sequence[str]) -> records.Snapshot:
     """Return one typed resource as a snapshot."""
     fields: dict[str, records.Value] = {}
     updated_at, trashed = None, False
     if isinstance(resource.attributes, msgspec.Struct):
         values = msgspec.structs.astuple(resource.attributes)
-        told = zip(asked.attributes, values, strict=True)
-        fields = {name: value for name, value in told if value is not UNSET and name in wanted}
+        told: Iterable[tuple[str, Any]] = zip(asked.attributes, values, strict=True)
+        fields = dict(told if UNSET not in values else ((name, value) for name, value in told if value is not UNSET))
+        for name in unwanted:
+            fields.pop(name, None)
         updated_at = _moment(values[asked.updated])
         trashed = asked.trashed is not None and _is_told(values[asked.trashed])
     relations: dict[str, int | None] = {}

@@ -120,12 +120,17 @@ def upsert(
     db: sa.Connection, table: sa.Table, rows: Sequence[dict[str, Any]], *, key: Sequence[str], update: Sequence[str]
 ) -> None:
     """Insert the rows, or write ``update`` of those whose ``key`` is there already; sorted, so that two cannot deadlock."""
-    if not rows:
-        return
-    rows = sorted(rows, key=itemgetter(*key))
-    statement, bound, by_place = _upserting(db.dialect.name, table, tuple(rows[0]), tuple(key), tuple(update))
-    columns = ([row[name] for row in rows] for name, _ in bound)
-    told = list(zip(*map(_as_told, columns, (as_told for _, as_told in bound)), strict=True))
+    if rows:
+        rows = sorted(rows, key=itemgetter(*key))
+        upsert_columns(db, table, {name: [row[name] for row in rows] for name in rows[0]}, key=key, update=update)
+
+
+def upsert_columns(
+    db: sa.Connection, table: sa.Table, columns: Mapping[str, list[Any]], *, key: Sequence[str], update: Sequence[str]
+) -> None:
+    """Do the same for rows that come a column at a time and are sorted by their key already; there is at least one."""
+    statement, bound, by_place = _upserting(db.dialect.name, table, tuple(columns), tuple(key), tuple(update))
+    told = list(zip(*(_as_told(columns[name], as_told) for name, as_told in bound), strict=True))
     names = [name for name, _ in bound]
     for start in range(0, len(told), CHUNK):
         part = told[start : start + CHUNK]
@@ -133,8 +138,13 @@ def upsert(
 
 
 def _as_told(values: list[Any], as_told: Callable[[Any], Any] | None) -> list[Any]:
-    """Return the values of one column as the driver takes them."""
-    return values if as_told is None else [None if value is None else as_told(value) for value in values]
+    """Return the values of one column as the driver takes them; where all are the same, that is worked out once."""
+    if as_told is None:
+        return values
+    first = values[0]
+    if values.count(first) == len(values):
+        return [None if first is None else as_told(first)] * len(values)
+    return [None if value is None else as_told(value) for value in values]
 
 
 @lru_cache(maxsize=64)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -11,7 +12,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
 
 from worker.core.records import Kind, Ref, Snapshot
-from worker.store.database import among, chunks, upsert
+from worker.store.database import among, chunks, upsert, upsert_columns
 from worker.store.tables import AddressRow, MirrorRow, ReferenceRow
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ _COLUMNS = (
     *"fields relations fingerprint updated_at seen_at ours version deleted".split(),
     *"prospect_id sequence_id step_id state_id".split(),
 )
+_COMPARED = [MIRROR.c[name] for name in "id fingerprint version updated_at seen_at ours deleted".split()]
 _RELATED = {
     "prospect": "prospect_id",
     "sequence": "sequence_id",
@@ -85,13 +87,8 @@ def note(
     ``ours`` never is. Without ``now`` only versions tell which copy is the older.
     """
     latest = {one.snapshot.ref.id: one for one in seen}
-    known: dict[int, Any] = {}
-    for part in chunks(list(latest)):
-        columns = (MIRROR.c[name] for name in "id fingerprint version updated_at seen_at ours deleted".split())
-        query = sa.select(*columns)
-        known.update(
-            (row.id, row) for row in db.execute(query.where(MIRROR.c.kind == kind, among(db, MIRROR.c.id, part)))
-        )
+    held = sa.select(*_COMPARED).where(MIRROR.c.kind == kind, among(db, MIRROR.c.id, list(latest)))
+    known = {row.id: row for row in db.execute(held)} if latest else {}
     moved: list[Seen] = []
     touched: list[Seen] = []
     echoes = 0
@@ -107,9 +104,8 @@ def note(
         elif row.version != snapshot.version or row.updated_at != snapshot.updated_at:
             touched.append(one)
     before = load(db, kind, [one.snapshot.ref.id for one in moved if one.snapshot.ref.id in known])
-    rows = [_row(kind, one, now, before.get(one.snapshot.ref.id), ours=ours) for one in moved]
-    upsert(db, MIRROR, rows, key=("kind", "id"), update=[*_COLUMNS, "moved_at"])
-    upsert(db, MIRROR, [_row(kind, one, now, ours=ours) for one in touched], key=("kind", "id"), update=_COLUMNS)
+    _write(db, kind, moved, [*_COLUMNS, "moved_at"], before=before, now=now, ours=ours)
+    _write(db, kind, touched, _COLUMNS, now=now, ours=ours)
     _index(db, kind, moved)
     return Noted([Moved(before.get(one.snapshot.ref.id), one.snapshot) for one in moved], echoes)
 
@@ -124,34 +120,47 @@ def _is_older(snapshot: Snapshot, row: Any, now: datetime | None) -> bool:  # no
     return bool(lately and snapshot.updated_at < row.updated_at <= now + SKEW)
 
 
-def _row(
-    kind: Kind, one: Seen, now: datetime | None, before: Snapshot | None = None, *, ours: bool = False
-) -> dict[str, Any]:
-    snapshot = one.snapshot
-    relations = snapshot.relations
-    return {
-        "kind": kind.value,
-        "id": snapshot.ref.id,
-        "fields": _json.encode(snapshot.fields).decode(),
-        "relations": _json.encode(relations).decode(),
-        "moved_at": "{}" if before is None else _json.encode(_moved_at(snapshot, before)).decode(),
-        "fingerprint": one.fingerprint,
-        "updated_at": snapshot.updated_at,
-        "seen_at": now,
-        "ours": ours or None,
-        "version": snapshot.version,
-        "deleted": snapshot.deleted,
-        **{column: relations.get(relation) for relation, column in _RELATED.items()},
+def _write(
+    db: sa.Connection,
+    kind: Kind,
+    seen: Sequence[Seen],
+    update: Sequence[str],
+    *,
+    before: Mapping[int, Snapshot] = MappingProxyType({}),
+    now: datetime | None = None,
+    ours: bool = False,
+) -> None:
+    """Write records, and of those the mirror holds what is to ``update``; a column at a time, for a page has a thousand."""
+    if not seen:
+        return
+    ordered = sorted(seen, key=lambda one: one.snapshot.ref.id)
+    all_of = [one.snapshot for one in ordered]
+    columns: dict[str, list[Any]] = {
+        "kind": [kind.value] * len(all_of),
+        "id": [one.ref.id for one in all_of],
+        "fields": [_json.encode(one.fields).decode() for one in all_of],
+        "relations": [_json.encode(one.relations).decode() for one in all_of],
+        "moved_at": [_moved_at(one, before.get(one.ref.id)) for one in all_of] if before else ["{}"] * len(all_of),
+        "fingerprint": [one.fingerprint for one in ordered],
+        "updated_at": [one.updated_at for one in all_of],
+        "seen_at": [now] * len(all_of),
+        "ours": [ours or None] * len(all_of),
+        "version": [one.version for one in all_of],
+        "deleted": [one.deleted for one in all_of],
     }
+    related = {column: [one.relations.get(name) for one in all_of] for name, column in _RELATED.items()}
+    upsert_columns(db, MIRROR, columns | related, key=("kind", "id"), update=update)
 
 
-def _moved_at(snapshot: Snapshot, before: Snapshot) -> dict[str, datetime]:
+def _moved_at(snapshot: Snapshot, before: Snapshot | None) -> str:
     """Return when each attribute was last seen to change: now for those that differ, else as remembered."""
+    if before is None:
+        return "{}"
     told = dict(before.moved_at)
     if snapshot.updated_at is not None:
         moved = (name for name, value in snapshot.fields.items() if before.fields.get(name) != value)
         told.update(dict.fromkeys(moved, snapshot.updated_at))
-    return told
+    return _json.encode(told).decode()
 
 
 def _index(db: sa.Connection, kind: Kind, moved: Sequence[Seen]) -> None:
@@ -322,7 +331,7 @@ def _living(db: sa.Connection, kind: Kind, states: Collection[str]) -> sa.Column
 def bury(db: sa.Connection, kind: Kind, ids: Iterable[int]) -> None:
     """Mark records as gone; one that was never seen becomes an empty tombstone, so that it is not asked for again."""
     blank = [Seen(Snapshot(Ref(kind, record_id), {}, deleted=True), "") for record_id in sorted(set(ids))]
-    upsert(db, MIRROR, [_row(kind, one, None) for one in blank], key=("kind", "id"), update=("deleted",))
+    _write(db, kind, blank, ("deleted",))
 
 
 def _parts(texts: Iterable[str]) -> Iterable[Sequence[str]]:

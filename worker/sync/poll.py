@@ -138,7 +138,7 @@ def _read(
     read = _outreach_page if stream.system is System.OUTREACH else _crm_page
     since = overlap.begin(store, reading)
     while True:
-        lacking = _lacking(store)
+        lacking = _lacking(store) if stream.system is System.CRM else frozenset()
         with traces.span("page", stream=stream) as span:
             step = read(reading, since, remotes=remotes, mapping=mapping, lacking=lacking)
             page = _complete(step.page, stream, store=store, remotes=remotes, mapping=mapping)

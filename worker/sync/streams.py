@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from worker.core import records, tasks, transforms
@@ -14,6 +13,7 @@ from worker.store.mirror import Seen
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
+    from collections.abc import Mapping as Dict
 
     from worker.core.mapping import Mapping
     from worker.core.records import Snapshot, Value
@@ -28,7 +28,10 @@ CRM_TASK_COLUMNS = (tasks.CONTACT, tasks.STATUS)
 ALWAYS = ("id", "lock_version", "updated_at", "is_deleted")
 """Columns that every read of the CRM asks for."""
 
-_PHONES = frozenset({"homePhones", "mobilePhones", "otherPhones", "voipPhones", "workPhones"})
+_LISTS = {"emails": Compare.EMAIL} | dict.fromkeys(
+    ("homePhones", "mobilePhones", "otherPhones", "voipPhones", "workPhones"), Compare.PHONE
+)
+"""Lists whose items are compared as something else than text."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +74,7 @@ def seen(snapshot: Snapshot, mapping: Mapping) -> Seen:
     if kind is Kind.CRM_TASK:
         told = {name: transforms.normal(Compare.TEXT, snapshot.fields.get(name)) for name in _task_columns(mapping)}
         return Seen(snapshot, _print(snapshot, told), reference=_number(snapshot.fields.get(mapping.task.reference)))
-    told = {name: _normal_attribute(name, value) for name, value in snapshot.fields.items() if name != "updatedAt"}
+    told = _normal(snapshot.fields)
     found = transforms.addresses(snapshot, ("emails",)) if kind is Kind.PROSPECT else frozenset()
     return Seen(snapshot, _print(snapshot, told), found)
 
@@ -93,20 +96,20 @@ def _print(snapshot: Snapshot, told: dict[str, Value]) -> str:
     return records.fingerprint(told, {**snapshot.relations, "is_deleted": int(snapshot.deleted)})
 
 
-def _normal_attribute(name: str, value: Value) -> Value:
-    if name.endswith("At"):
-        return value or None  # a time, which has one spelling; there are millions of them
-    if name == "emails" and isinstance(value, list):
-        return [transforms.normal(Compare.EMAIL, item) for item in value]  # type: ignore[misc]
-    if name in _PHONES and isinstance(value, list):
-        return [transforms.normal(Compare.PHONE, item) for item in value]  # type: ignore[misc]
-    return _words(value) if isinstance(value, str) else value
-
-
-@lru_cache(maxsize=256)
-def _words(text: str) -> Value:
-    """Return a text as it is compared; of states and the like there are few different ones."""
-    return transforms.normal(Compare.TEXT, text)
+def _normal(fields: Dict[str, Value]) -> dict[str, Value]:
+    """Return Outreach's attributes as they are compared; in one go, for there are millions of them."""
+    told: dict[str, Value] = {}
+    for name, value in fields.items():
+        if name.endswith("At"):
+            if name != "updatedAt":
+                told[name] = value or None  # a time, which has one spelling
+        elif isinstance(value, str):
+            told[name] = transforms.clean(value) or None
+        elif isinstance(value, list) and name in _LISTS:
+            told[name] = [transforms.normal(_LISTS[name], item) for item in value]  # type: ignore[misc]
+        else:
+            told[name] = value
+    return told
 
 
 def _number(value: Value) -> int | None:
