@@ -52,6 +52,28 @@ def test_what_is_kept_comes_back_as_it_was(store: database.Store) -> None:
     assert load(store, Kind.STATE, 2**40) == {2**40: snapshot}
 
 
+def test_a_page_keeps_to_each_record_what_is_its_own(store: database.Store) -> None:
+    """Of a page in any order each record has its own time, tombstone, version and relation, be they many's or none's."""
+    told = [
+        (30, later(2), False, None, 7),
+        (10, None, True, 4, None),
+        (20, later(2), False, 4, 8),
+        (40, later(1), False, 4, 8),
+    ]
+    page = [
+        Snapshot(Ref(Kind.STATE, number), {"n": number}, at, version, deleted=gone, relations={"prospect": whose})
+        for number, at, gone, version, whose in told
+    ]
+    keep(store, Kind.STATE, *(mirror.Seen(one, f"f{one.ref.id}") for one in page))
+    assert load(store, Kind.STATE, 10, 20, 30, 40) == {one.ref.id: one for one in page}
+    assert [(row.id, row.fingerprint, row.prospect_id) for row in rows(store)] == [
+        (10, "f10", None),
+        (20, "f20", 8),
+        (30, "f30", 7),
+        (40, "f40", 8),
+    ]
+
+
 def test_only_what_differs_is_written(store: database.Store) -> None:
     """The same page a second time writes no row and tells of no move; one changed record is one row and one move."""
     page = [seen(Kind.PROSPECT, n, title="a") for n in range(1, 1202)]
