@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from worker.core import errors, records
-from worker.remote import base
+from worker.remote import base, quoting
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -290,12 +290,12 @@ def test_a_link_to_our_own_place_is_taken(vendor: Vendor) -> None:
 )
 def test_words_are_safe_to_log(words: str, safe: str) -> None:
     """Addresses, phone numbers, tokens and the values we sent are hidden; ids, times and field names stay."""
-    assert base.say(words, ["Ann Lee", "ab"]) == safe
+    assert quoting.say(words, ["Ann Lee", "ab"]) == safe
 
 
 def test_words_are_cut() -> None:
     """A vendor's essay is cut short."""
-    assert len(base.say("a word " * 100)) == 240
+    assert len(quoting.say("a word " * 100)) == 240
 
 
 @pytest.mark.parametrize(

@@ -98,3 +98,21 @@ def test_no_error_tells_a_secret(call: int, answer: int, vendor: Vendor, caplog:
     told += repr(vendor.client.__dict__) + repr(vendor.workbooks) + repr(vendor.outreach)
     assert [secret for secret in SECRETS if secret in told + caplog.text] == []
     assert vendor.requests
+
+
+@pytest.mark.parametrize("status", [400, 401, 403, 404, 422, 429, 500, 503])
+@pytest.mark.parametrize("call", range(len(CALLS)))
+def test_an_error_bears_the_status_of_its_answer(call: int, status: int, vendor: Vendor) -> None:
+    """Whatever an answer of that status turns out to be; where none came there is none."""
+    vendor.says(lambda _: httpx.Response(status, json={}))
+    told = [status]
+    try:
+        CALLS[call](vendor)
+    except errors.OutbookError as error:
+        told = [error.status] if vendor.requests else [status]
+    assert told == [status]
+    vendor.says(lambda _: httpx.ReadTimeout("silent"))
+    try:
+        CALLS[call](vendor)
+    except errors.OutbookError as error:
+        assert error.status is None

@@ -23,14 +23,20 @@ TRANSIENT_FOR = timedelta(hours=72)
 
 
 class OutbookError(Exception):
-    """Anything Outbook foresees. ``words`` are the vendor's own, never a person's data."""
+    """Anything Outbook foresees. ``words`` are the vendor's own, never a person's data.
 
-    def __init__(self, words: str, *, system: System | None = None, ref: Ref | None = None) -> None:
+    ``status`` is that of the HTTP answer that told it, None if none did.
+    """
+
+    def __init__(
+        self, words: str, *, system: System | None = None, ref: Ref | None = None, status: int | None = None
+    ) -> None:
         """Keep what a handler needs as attributes."""
         super().__init__(words)
         self.words = words
         self.system = system
         self.ref = ref
+        self.status = status
 
 
 class Transient(OutbookError):
@@ -61,9 +67,17 @@ class RecordFault(OutbookError):
 class InvalidField(RecordFault):
     """The vendor refused the value of ``field``."""
 
-    def __init__(self, words: str, *, field: str, system: System | None = None, ref: Ref | None = None) -> None:
+    def __init__(
+        self,
+        words: str,
+        *,
+        field: str,
+        system: System | None = None,
+        ref: Ref | None = None,
+        status: int | None = None,
+    ) -> None:
         """Keep the field's name."""
-        super().__init__(words, system=system, ref=ref)
+        super().__init__(words, system=system, ref=ref, status=status)
         self.field = field
 
 

@@ -8,11 +8,12 @@ import logging
 import re
 import socket
 import time
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from importlib import metadata
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import urlencode
 
 import httpx
@@ -20,10 +21,10 @@ import msgspec
 
 from worker import traces
 from worker.core import errors, records
-from worker.remote import waits
+from worker.remote import quoting, waits
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
     from datetime import datetime
 
 CONNECT_S = 5.0
@@ -35,19 +36,10 @@ RETRIES = 3
 RETRY_WITHIN_S = 20.0
 """A read that has already taken this long is not tried again, so that a task keeps its own deadline."""
 SLEPT_THROUGH_S = 5.0
-WORDS_CAP = 240
-"""Longest quotation of a vendor; with our own few words around it, an error stays within 300 letters."""
-
-_ADDRESS = re.compile(r"[^\s<>\"'=(,;:]+@[^\s<>\"',;)]+")
-_OPAQUE = re.compile(r"(?=[A-Za-z_\-.+/=]*\d)[A-Za-z0-9_\-.+/=]{40,}")
-_PHONE = re.compile(r"(?<![\w.-])(?:\+|0)\d[\d ()./-]{6,}\d")
-_PERSONAL = re.compile(
-    r"name|email|phone|mobile|fax|title|address|street|town|postcode|description|note", re.IGNORECASE
-)
-_SHORTEST_HIDDEN = 3
 _MOMENTARY = {408, 421, 425}
 """Request timeout, misdirected, too early: about the connection, not about what was asked."""
-_NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
+_NAT64, _UNICAST = ipaddress.IPv6Network("64:ff9b::/96"), ipaddress.IPv6Network("2000::/3")
+"""Where an IPv4 address stands in the last 32 bits, and all that is handed out as public (RFC 6052, RFC 4291)."""
 
 T = TypeVar("T")
 
@@ -107,7 +99,16 @@ class Reply:
 
     def say(self, words: str) -> str:
         """Return words of this answer as they may be logged."""
-        return say(words, self.hidden)
+        return quoting.say(words, self.hidden)
+
+    @contextmanager
+    def blamed(self) -> Iterator[None]:
+        """Let the error that this answer turns out to be bear its status."""
+        try:
+            yield
+        except errors.OutbookError as error:
+            error.status = self.status
+            raise
 
 
 @cache
@@ -166,6 +167,8 @@ def _addresses(host: str, port: int) -> list[str]:
     """Return the addresses that ``host`` is or resolves to; none when it does not resolve."""
     if host == "localhost" or host.endswith(".localhost"):
         return ["127.0.0.1"]
+    if ":" in host:
+        return [host]  # an IPv6 address, which no resolver knows better; with a zone, none may know it at all
     try:
         return [str(found[4][0]) for found in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)]
     except (OSError, UnicodeError):
@@ -178,29 +181,9 @@ def _is_public(text: str) -> bool:
     if isinstance(address, ipaddress.IPv6Address):
         behind = ipaddress.IPv4Address(int(address) & 0xFFFFFFFF) if address in _NAT64 else None
         address = address.ipv4_mapped or address.sixtofour or behind or address
+    if isinstance(address, ipaddress.IPv6Address) and address not in _UNICAST:
+        return False  # such as ::127.0.0.1 and 64:ff9b:1::7f00:1, which ``is_global`` takes for public
     return address.is_global and not address.is_multicast
-
-
-def say(text: str, hide: Iterable[str] = ()) -> str:
-    """Return a vendor's words without addresses, phone numbers, tokens and what is in ``hide``, cut to 240 letters."""
-    folded = text.casefold()
-    for secret in sorted(set(hide), key=len, reverse=True):
-        if len(secret) >= _SHORTEST_HIDDEN and secret.casefold() in folded:
-            text = re.sub(rf"(?<!\w){re.escape(secret)}(?!\w)", "[hidden]", text, flags=re.IGNORECASE)
-    text = _ADDRESS.sub("[address]", text)
-    text = _OPAQUE.sub("[hidden]", text)
-    text = _PHONE.sub("[number]", text)
-    text = " ".join("".join(c if c.isprintable() else " " for c in text).split())
-    return text if len(text) <= WORDS_CAP else text[: WORDS_CAP - 1] + "…"
-
-
-def personal(fields: Mapping[str, Any]) -> tuple[str, ...]:
-    """Return the texts among ``fields`` that may be a person's data, to be hidden in a vendor's words about them."""
-    found: list[str] = []
-    for name, value in fields.items():
-        if _PERSONAL.search(name) and not name.startswith("cf_"):
-            found += [item for item in (value if isinstance(value, list) else [value]) if isinstance(item, str)]
-    return tuple(found)
 
 
 def decoded(reply: Reply, decoder: msgspec.json.Decoder[T]) -> T:
@@ -258,7 +241,7 @@ class Client:
         except (httpx.InvalidURL, ValueError):
             raise errors.ContractBroken("the vendor gave a link that is no URL", system=self.system) from None
         if not ours or url.userinfo:
-            host = say(url.host) or "no host"
+            host = quoting.say(url.host) or "no host"
             raise errors.ContractBroken(f"the vendor gave a link to another place ({host})", system=self.system)
         return url
 

@@ -11,7 +11,7 @@ import httpx
 import msgspec
 
 from worker.core import errors, records
-from worker.remote import base, outreach_json
+from worker.remote import base, outreach_json, quoting
 from worker.remote.outreach_tokens import TokenPair, Tokens, organisation, refresh
 
 if TYPE_CHECKING:
@@ -141,12 +141,14 @@ class Outreach:
             raise base.Unanswered("a write was answered with another record", system=self.client.system)
         return snapshot
 
-    def create_prospect(self, attributes: Mapping[str, records.Value], owner_id: int | None) -> records.Snapshot:
+    def create_prospect(
+        self, attributes: Mapping[str, records.Value], owner_id: int | None, *, hide: Sequence[str] = ()
+    ) -> records.Snapshot:
         """Return the prospect just created; raises InvalidField. After Unanswered it may exist: look its address up."""
         data: dict[str, Any] = {"type": "prospect", "attributes": dict(attributes)}
         if owner_id is not None:
             data["relationships"] = {"owner": {"data": {"type": "user", "id": owner_id}}}
-        return self._write("POST", "/api/v2/prospects", data, None)
+        return self._write("POST", "/api/v2/prospects", data, None, hide=hide)
 
     def add_to_sequence(
         self, prospect_id: int, sequence_id: int, mailbox_id: int | None = None, *, hide: Sequence[str] = ()
@@ -157,7 +159,7 @@ class Outreach:
         data = {"type": "sequenceState", "relationships": related}
         body = base.as_json({"data": data})
         ask = base.Ask("POST", self.client.url("/api/v2/sequenceStates"), body=body, hide=tuple(hide))
-        return self._once(ask, records.Kind.STATE, None)
+        return self._acted(ask, records.Kind.STATE, None)
 
     def act(self, kind: records.Kind, record_id: int, verb: str, *, hide: Sequence[str] = ()) -> records.Snapshot:
         """Return a sequence state or a task as it stands after a member action such as ``pause`` or ``markComplete``.
@@ -166,7 +168,7 @@ class Outreach:
         """
         ref = records.Ref(kind, record_id)
         ask = base.Ask("POST", self.client.url(f"/api/v2/{kind.value}/{record_id}/actions/{verb}"), hide=tuple(hide))
-        snapshot = self._once(ask, kind, ref)
+        snapshot = self._acted(ask, kind, ref)
         if snapshot.ref != ref:
             raise base.Unanswered("an action was answered with another record", system=self.client.system)
         return snapshot
@@ -175,10 +177,8 @@ class Outreach:
         """Take a prospect out of a sequence; raises InvalidField, or Unreadable when the state is gone already."""
         ask = base.Ask("DELETE", self.client.url(f"/api/v2/sequenceStates/{state_id}"))
 
-        def once() -> None:
-            self._refuse_action(self._authorised(ask), records.Ref(records.Kind.STATE, state_id))
-
-        self.client.patiently(once, repeatable=False)
+        ref = records.Ref(records.Kind.STATE, state_id)
+        self._once(ask, lambda reply: self._refuse_action(reply, ref))
 
     def states_of(
         self,
@@ -199,12 +199,11 @@ class Outreach:
     def read(self, url: httpx.URL, link: str | None, understood: Callable[[base.Reply], T]) -> T:
         """Return what is ``understood`` of the answer to a read; ``link`` is ``url`` where that was followed."""
 
-        def once() -> T:
-            reply = self._authorised(base.Ask("GET", url))
+        def heard(reply: base.Reply) -> T:
             self._refuse_read(reply, link)
             return understood(reply)
 
-        return self.client.patiently(once, repeatable=True)
+        return self._once(base.Ask("GET", url), heard, repeatable=True)
 
     def mailboxes_of(self, user_id: int) -> list[int]:
         """Return the ids of a user's mailboxes that can send, lowest first."""
@@ -228,16 +227,14 @@ class Outreach:
     def rows(self, plural: str, params: list[tuple[str, str]]) -> list[dict[str, Any]]:
         """Return the one page of a small collection as it came: users, mailboxes, webhooks."""
 
-        def once() -> list[dict[str, Any]]:
-            reply = self._authorised(base.Ask("GET", self.client.url(f"/api/v2/{plural}", params)))
-            self._refuse_read(reply, None)
+        def understood(reply: base.Reply) -> list[dict[str, Any]]:
             document = base.decoded(reply, _ANYTHING)
             rows = document.get("data") if isinstance(document, dict) else None
             if not isinstance(rows, list):
                 raise base.Unanswered(f"a list of {plural} has no data", system=self.client.system)
             return rows
 
-        return self.client.patiently(once, repeatable=True)
+        return self.read(self.client.url(f"/api/v2/{plural}", params), None, understood)
 
     def command(
         self, method: str, path: str, data: Mapping[str, Any] | None = None, *, hide: Sequence[str] = ()
@@ -245,17 +242,16 @@ class Outreach:
         """Send once what is no record of ours; raises InvalidField in the vendor's words, without what is in ``hide``."""
         body = base.as_json({"data": data}) if data is not None else None
         ask = base.Ask(method, self.client.url(f"/api/v2/{path}"), body=body, hide=tuple(hide))
-        self.client.patiently(lambda: self._refuse_action(self._authorised(ask), None), repeatable=False)
+        self._once(ask, lambda reply: self._refuse_action(reply, None))
 
     def identity(self) -> str | None:
         """Return what the API's root tells of the organisation, or None when it tells nothing of the kind."""
 
-        def once() -> str | None:
-            reply = self._authorised(base.Ask("GET", self.client.url("/api/v2")))
+        def understood(reply: base.Reply) -> str | None:
             self.client.refuse_trouble(reply)
             return organisation(base.decoded(reply, _ANYTHING)) if reply.status == httpx.codes.OK else None
 
-        return self.client.patiently(once, repeatable=True)
+        return self._once(base.Ask("GET", self.client.url("/api/v2")), understood, repeatable=True)
 
     def _all(
         self, asked: outreach_json.Shape, wanted: frozenset[str], params: list[tuple[str, str]]
@@ -293,25 +289,32 @@ class Outreach:
             body = base.as_json({"data": data})
         except ValueError:
             raise self._invalid("a value that JSON cannot hold", ref=ref) from None
-        hidden = (*base.personal(data["attributes"]), *hide)
-        ask = base.Ask(method, self.client.url(path), body=body, hide=hidden)
+        ask = base.Ask(method, self.client.url(path), body=body, hide=(*quoting.personal(data["attributes"]), *hide))
 
-        def once() -> records.Snapshot:
-            reply = self._authorised(ask)
+        def understood(reply: base.Reply) -> records.Snapshot:
             self._refuse_write(reply, ref)
             return outreach_json.one(reply, records.Kind.PROSPECT)
 
-        return self.client.patiently(once, repeatable=False)
+        return self._once(ask, understood)
 
-    def _once(self, ask: base.Ask, kind: records.Kind, ref: records.Ref | None) -> records.Snapshot:
+    def _acted(self, ask: base.Ask, kind: records.Kind, ref: records.Ref | None) -> records.Snapshot:
         """Return the record that an action was answered with; it is sent once."""
 
-        def once() -> records.Snapshot:
-            reply = self._authorised(ask)
+        def understood(reply: base.Reply) -> records.Snapshot:
             self._refuse_action(reply, ref)
             return outreach_json.one(reply, kind)
 
-        return self.client.patiently(once, repeatable=False)
+        return self._once(ask, understood)
+
+    def _once(self, ask: base.Ask, understood: Callable[[base.Reply], T], *, repeatable: bool = False) -> T:
+        """Return what is ``understood`` of the answer; an error that it means bears its status."""
+
+        def once() -> T:
+            reply = self._authorised(ask)
+            with reply.blamed():
+                return understood(reply)
+
+        return self.client.patiently(once, repeatable=repeatable)
 
     def _refuse_action(self, reply: base.Reply, ref: records.Ref | None) -> None:
         """As ``_refuse_write``, but a missing permission or route only refuses this action: all else goes on without it."""
@@ -329,8 +332,9 @@ class Outreach:
             bearer = self._tokens.renew(bearer)
             reply = self.client.exchange(_with(ask, bearer))
         if reply.status == httpx.codes.UNAUTHORIZED:
-            told = outreach_json.complaint(reply)
-            raise self._revoked(f"Outreach refuses a fresh token: {told.words}")
+            with reply.blamed():
+                words = quoting.say(f"Outreach refuses a fresh token: {outreach_json.complaint(reply).words}")
+                raise errors.AuthRevoked(words, system=self.client.system)
         return reply
 
     def _refuse_read(self, reply: base.Reply, link: str | None) -> None:
@@ -363,12 +367,8 @@ class Outreach:
         words = outreach_json.complaint(reply).words
         self.client.refuse_trouble(reply, words)
         if reply.status == httpx.codes.FORBIDDEN:
-            raise errors.Forbidden(base.say(f"Outreach forbids it: {words}"), system=self.client.system)
+            raise errors.Forbidden(quoting.say(f"Outreach forbids it: {words}"), system=self.client.system)
         return words
-
-    def _revoked(self, words: str) -> errors.AuthRevoked:
-        """Return the error for refused credentials or permissions."""
-        return errors.AuthRevoked(base.say(words), system=self.client.system)
 
     def _invalid(self, words: str, *, name: str = "", ref: records.Ref | None) -> errors.InvalidField:
         """Return the error for a refused value."""

@@ -10,7 +10,7 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from worker.core import records
-from worker.remote import base, waits
+from worker.remote import base, quoting, waits
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -159,7 +159,7 @@ def _tolerant_page(
 def _no_data(reply: base.Reply, document: object, what: str) -> base.Unanswered:
     """Return the error for a document that lacks its data, with the vendor's own errors if it holds those instead."""
     if isinstance(document, dict) and document.get("errors"):
-        return base.Unanswered(f"answered {reply.status} with an error: {complaint(reply).words}"[: base.WORDS_CAP])
+        return base.Unanswered(f"answered {reply.status} with an error: {complaint(reply).words}"[: quoting.WORDS_CAP])
     return base.Unanswered(f"answered {reply.status} with JSON that is not {what}")
 
 

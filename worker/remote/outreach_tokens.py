@@ -111,17 +111,23 @@ def _minted(client: base.Client, form: Mapping[str, str], what: str, otherwise: 
 
     def once() -> TokenPair:
         reply = client.exchange(ask)
-        words = "" if reply.status in _OK else outreach_json.complaint(reply).words
-        if reply.status == _TOO_MANY and waits.told(reply.headers, reply.server_time) is None:
-            raise errors.Throttled(f"429: {words}", retry_after_s=MINT_WAIT_S, system=client.system)
-        client.refuse_trouble(reply, words)
-        if reply.status in _REFUSED:
-            raise errors.AuthRevoked(f"Outreach refuses the {what}: {words}", system=client.system)
-        if reply.status not in _OK:
-            raise base.Unanswered(f"answered a refresh with {reply.status}", system=client.system)
-        return _pair(reply, otherwise)
+        with reply.blamed():
+            return _earned(client, reply, what, otherwise)
 
     return client.patiently(once, repeatable=False)
+
+
+def _earned(client: base.Client, reply: base.Reply, what: str, otherwise: str) -> TokenPair:
+    """Return the pair that a reply holds; otherwise raise what its status means."""
+    words = "" if reply.status in _OK else outreach_json.complaint(reply).words
+    if reply.status == _TOO_MANY and waits.told(reply.headers, reply.server_time) is None:
+        raise errors.Throttled(f"429: {words}", retry_after_s=MINT_WAIT_S, system=client.system)
+    client.refuse_trouble(reply, words)
+    if reply.status in _REFUSED:
+        raise errors.AuthRevoked(f"Outreach refuses the {what}: {words}", system=client.system)
+    if reply.status not in _OK:
+        raise base.Unanswered(f"answered a refresh with {reply.status}", system=client.system)
+    return _pair(reply, otherwise)
 
 
 def _pair(reply: base.Reply, refresh_token: str) -> TokenPair:

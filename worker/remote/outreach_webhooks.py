@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from worker.remote import base
+from worker.remote import base, quoting
 
 if TYPE_CHECKING:
     from worker.remote.outreach import Outreach
@@ -70,7 +70,7 @@ def _read(row: dict[str, Any]) -> Subscription | None:
 
     def text(name: str) -> str | None:
         value = told.get(name)
-        return base.say(value) if isinstance(value, str) and value else None
+        return quoting.say(value) if isinstance(value, str) and value else None
 
     return Subscription(
         id=number,

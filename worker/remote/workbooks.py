@@ -10,7 +10,7 @@ import httpx
 import msgspec
 
 from worker.core import errors, pace, records
-from worker.remote import base, waits, workbooks_reply, workbooks_rows
+from worker.remote import base, quoting, waits, workbooks_reply, workbooks_rows
 from worker.remote.workbooks_rows import FieldInfo, Tenant
 from worker.remote.workbooks_wire import (
     Applied,
@@ -96,8 +96,9 @@ class Workbooks:
             reply = self._post("/login.api", form)
             if reply.status == httpx.codes.NOT_FOUND:
                 return Tenant()
-            self._refuse_read(reply)
-            return self._tenant(reply)
+            with reply.blamed():
+                self._refuse_read(reply)
+                return self._tenant(reply)
 
         return self.client.patiently(once, repeatable=True)
 
@@ -123,12 +124,13 @@ class Workbooks:
         for column in dict.fromkeys((*columns, *workbooks_rows.OWN_COLUMNS)):
             form.add("_select_columns[]", column)
         wanted = frozenset(columns)
-        hide = tuple(text for name, _, value in filters for text in base.personal({name: value.split(",")}))
+        hide = tuple(text for name, _, value in filters for text in quoting.personal({name: value.split(",")}))
 
         def once() -> base.Page:
             reply = self._post(_PATHS[kind], form, hide)
-            self._refuse_read(reply)
-            snapshots = [workbooks_rows.snapshot(row, kind, wanted) for row in self._listed(reply)]
+            with reply.blamed():
+                self._refuse_read(reply)
+                snapshots = [workbooks_rows.snapshot(row, kind, wanted) for row in self._listed(reply)]
             return base.Page(snapshots, None, reply.server_time)
 
         return self.client.patiently(once, repeatable=True)
@@ -215,11 +217,12 @@ class Workbooks:
             reply = self._post(path, form)
             if reply.status in _NOT_THERE:
                 return None
-            self._refuse_read(reply)
-            document = base.decoded(reply, _ANYTHING)
-            failed = isinstance(document, dict) and document.get("success") is not True
-            if failed:
-                self._refuse_session(reply, document)
+            with reply.blamed():
+                self._refuse_read(reply)
+                document = base.decoded(reply, _ANYTHING)
+                failed = isinstance(document, dict) and document.get("success") is not True
+                if failed:
+                    self._refuse_session(reply, document)
             return None if failed else document
 
         return self.client.patiently(once, repeatable=True)
@@ -230,7 +233,7 @@ class Workbooks:
         form.add("_per_object_transactions", "true")
         form.add("_strict_attribute_checking", "true")
         squared(form, batch)
-        hide = tuple(text for write in batch for text in (*base.personal(write.fields), *write.hide))
+        hide = tuple(text for write in batch for text in (*quoting.personal(write.fields), *write.hide))
         try:
             reply = self.client.patiently(lambda: self._written(path, form, hide, len(batch)), repeatable=False)
             carried_out = httpx.codes.is_success(reply.status)
@@ -238,7 +241,8 @@ class Workbooks:
         except base.Unanswered as error:
             return [Uncertain(error.words)] * len(batch)
         if carried_out:
-            self._refuse_session(reply, document)
+            with reply.blamed():
+                self._refuse_session(reply, document)
         found = workbooks_reply.outcomes(document, batch, reference_field=reference_field, hide=reply.hidden)
         return found if carried_out else [_under_status(reply.status, one, alone=len(batch) == 1) for one in found]
 
@@ -251,6 +255,12 @@ class Workbooks:
         finally:
             took_s = (self.client.now() - began).total_seconds()
             self.at_once = pace.objects(self.at_once, carried_out, took_s)
+        with reply.blamed():
+            self._refuse_write(reply)
+        return reply
+
+    def _refuse_write(self, reply: base.Reply) -> None:
+        """Return only if the body of a write's answer tells what was done; otherwise raise what the status means."""
         if reply.status >= httpx.codes.INTERNAL_SERVER_ERROR:
             raise base.Unanswered(f"answered a write with {reply.status}", system=self.client.system)
         self.client.refuse_trouble(reply)
@@ -258,7 +268,6 @@ class Workbooks:
             self._refuse_credentials(reply)
         if not httpx.codes.is_success(reply.status) and reply.status < httpx.codes.BAD_REQUEST:
             raise base.Unanswered(f"answered a write with {reply.status}", system=self.client.system)
-        return reply
 
     def _post(self, path: str, form: Form, hide: tuple[str, ...] = ()) -> base.Reply:
         """Return the reply to a form, having followed the redirects with which Workbooks slows its clients down.
@@ -336,8 +345,8 @@ def _under_status(status: int, outcome: Outcome, *, alone: bool) -> Outcome:
     if isinstance(outcome, Applied):
         return Uncertain(f"saved, says an answer of status {status}")
     if alone and isinstance(outcome, Uncertain):
-        return Refused({"": base.say(f"answered {status}: {outcome.words}")})
-    return outcome
+        return Refused({"": quoting.say(f"answered {status}: {outcome.words}")}, status)
+    return replace(outcome, status=status) if isinstance(outcome, Refused) else outcome
 
 
 def _document(reply: base.Reply) -> object:

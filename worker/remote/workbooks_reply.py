@@ -12,7 +12,7 @@ import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from worker.remote import base
+from worker.remote import base, quoting
 from worker.remote.workbooks_wire import Applied, Outcome, Refused, Stale, Uncertain, Write, parse_time
 
 if TYPE_CHECKING:
@@ -307,13 +307,14 @@ def _spoken_safely(outcome: Outcome, write: Write, hide: Iterable[str]) -> Outco
     """Return the outcome with its words free of what identifies the person."""
     if isinstance(outcome, Applied):
         return outcome
-    secrets = [*hide, *base.personal(write.fields), *write.hide]
+    secrets = [*hide, *quoting.personal(write.fields), *write.hide]
     if isinstance(outcome, Refused):
         named = (
-            (name if name in write.fields else base.say(name, secrets), text) for name, text in outcome.errors.items()
+            (name if name in write.fields else quoting.say(name, secrets), text)
+            for name, text in outcome.errors.items()
         )
-        return Refused({name: base.say(text, secrets) for name, text in named})
-    return type(outcome)(base.say(outcome.words, secrets))
+        return Refused({name: quoting.say(text, secrets) for name, text in named})
+    return type(outcome)(quoting.say(outcome.words, secrets))
 
 
 def _list(value: object) -> list[Any]:

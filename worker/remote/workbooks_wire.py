@@ -57,9 +57,10 @@ class Applied:
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """Surely not saved. ``errors``: field → the vendor's words; field "" when it names none."""
+    """Surely not saved. ``errors``: field → the vendor's words; field "" when it names none. ``status`` is the answer's."""
 
     errors: Mapping[str, str]
+    status: int = 200
 
 
 @dataclass(frozen=True, slots=True)

@@ -333,6 +333,7 @@ def _write_outreach(on: Applier, case: Case) -> None:
             refused.append(error.words)
             named = error.field if error.field in wanted else None
             rest = {name for name in wanted if name != "emailOptedOut"}
+            case.refused_status = error.status
             for name in {named} if named else rest or set(wanted):
                 wanted.pop(name)
         except errors.Unreadable:

@@ -103,8 +103,8 @@ class Case:
     ``trouble`` is why it cannot be settled; ``kept`` that part of its plan may not be carried out just now,
     ``kept_opt_out`` that an opt-out is among it; ``intent`` what was written down before the request; ``unwritten`` the
     CRM fields whose planned write, on either side, did not happen; ``prospect`` the prospect as Outreach answered our write;
-    ``refused_outreach`` the vendor's words for what it would not take; ``strays`` what became of No Email on those whom it
-    could be.
+    ``refused_outreach`` the vendor's words for what it would not take, in an answer of ``refused_status``; ``strays`` what
+    became of No Email on those whom it could be.
     """
 
     change: Change
@@ -117,6 +117,7 @@ class Case:
     strays: list[Receipt] = field(default_factory=list)
     prospect: Snapshot | None = None
     refused_outreach: str | None = None
+    refused_status: int | None = None
     unwritten: frozenset[str] = frozenset()
     trouble: errors.OutbookError | None = None
 

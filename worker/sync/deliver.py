@@ -32,7 +32,7 @@ class Job:
     """One write. ``key`` is whose change it is; ``vital`` are fields that must get through whatever else is refused.
 
     ``suspected`` are fields of a new record that were left out on a guess, for its refusal named none; ``bare`` is the
-    least that makes one, for when even its vital fields are refused so.
+    least that makes one, for when even its vital fields are refused so. ``status`` is that of its last refusal.
     """
 
     key: int
@@ -41,6 +41,7 @@ class Job:
     vital: frozenset[str] = frozenset()
     suspected: Dict[str, Value] = field(default_factory=dict)
     bare: Dict[str, Value] = field(default_factory=dict)
+    status: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -267,6 +268,7 @@ def _without_refused(job: Job, outcome: Outcome, refused: dict[int, dict[str, st
     """Return the job less what the CRM refused, with the vendor's words for the person's own error field."""
     if not isinstance(outcome, Refused):
         return job
+    job = replace(job, status=outcome.status)
     named = {name: words for name, words in outcome.errors.items() if name in job.write.fields}
     known = refused.setdefault(job.key, {})
     suspected = dict(job.suspected)
@@ -362,5 +364,6 @@ def _split(jobs: Sequence[Job], desk: Desk, refused: dict[int, dict[str, str]]) 
 def _given_up(job: Job, refused: Dict[str, str]) -> Receipt:
     told = "; ".join(f"{name}: {words}" if name else words for name, words in refused.items() if words)
     if told:
-        return Receipt(job.key, refused=_words(refused), trouble=errors.InvalidField(told, field="", system=System.CRM))
+        trouble = errors.InvalidField(told, field="", system=System.CRM, status=job.status)
+        return Receipt(job.key, refused=_words(refused), trouble=trouble)
     return Receipt(job.key, trouble=errors.RemoteDown("the CRM confirmed nothing", system=System.CRM))

@@ -6,7 +6,6 @@ stay. A reply without ``status`` is one that never came.
 
 from __future__ import annotations
 
-import re
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -33,8 +32,6 @@ if TYPE_CHECKING:
     from worker.sync.finished import Back
 
 _TASK_TEXTS = frozenset({tasks.STATUS, tasks.CONTACT_TYPE, "name", "due_date"})
-_STATUS = re.compile(r"(?:^|answered (?:a \w+ with )?|refuses a \w+, )([1-5]\d\d)\b")
-"""The status of an answer in the words of ``remote``."""
 _json = msgspec.json.Encoder()
 
 
@@ -85,21 +82,26 @@ def of_back(back: Back) -> Exchange | None:
     number = back.task.ref.id
     request = _text({"POST": f"/api/v2/tasks/{number}/actions/{back.verb}"})
     words = back.words or ("no such task" if back.gone else None)
-    answer = _outcome(200 if back.after else None, words, back.trouble)
+    answer = _outcome(words, back.trouble, status=back.status)
     return Exchange(Kind.TASK, number, System.OUTREACH, request, answer)
 
 
 def of_wish(
-    prospect_id: int, order: Order, *, words: str | None = None, trouble: errors.OutbookError | None = None
+    prospect_id: int,
+    order: Order,
+    *,
+    refusal: errors.OutbookError | None = None,
+    trouble: errors.OutbookError | None = None,
 ) -> Exchange:
-    """Return the sequence action that Outreach was asked for about a prospect; ``words`` are a refusal's."""
+    """Return the sequence action that Outreach was asked for about a prospect, and the ``refusal`` or ``trouble`` it met."""
     told: dict[str, object] = {"POST": f"/api/v2/sequenceStates/{order.state}/actions/{order.verb.value}"}
     if order.state is None:
         ends = {"prospect": prospect_id, "sequence": order.sequence.id, "mailbox": order.mailbox}
         told = {"POST": "/api/v2/sequenceStates", "relationships": ends}
     elif order.verb is Verb.REMOVE:
         told = {"DELETE": f"/api/v2/sequenceStates/{order.state}"}
-    return Exchange(Kind.PROSPECT, prospect_id, System.OUTREACH, _text(told), _outcome(None, words, trouble))
+    words, status = (refusal.words, refusal.status) if refusal else (None, None)
+    return Exchange(Kind.PROSPECT, prospect_id, System.OUTREACH, _text(told), _outcome(words, trouble, status=status))
 
 
 def of_new(
@@ -110,19 +112,21 @@ def of_new(
     made: int | None,
     words: str | None,
     trouble: errors.OutbookError | None,
+    status: int | None,
 ) -> Exchange:
     """Return the request that was to create a prospect; it belongs to the prospect if one was ``made``, else to the person."""
     request = _text({"POST": "/api/v2/prospects", "attributes": masks.shown(sent, mapping)})
     told = {"status": 201, "ok": True, "id": made}
-    reply = _text(told) if made else _outcome(None, words, trouble)
+    reply = _text(told) if made else _outcome(words, trouble, status=status)
     ref = (Kind.PROSPECT, made) if made else (Kind.PERSON, person_id)
     return Exchange(*ref, System.OUTREACH, request, reply)
 
 
-def _outcome(status: int | None, words: str | None, trouble: errors.OutbookError | None) -> str:
-    answer: dict[str, object] = {"ok": not (words or trouble)}
-    if answer["ok"]:
-        answer = {"status": status or 200, **answer}
+def _outcome(words: str | None, trouble: errors.OutbookError | None, *, status: int | None = None) -> str:
+    """Return an answer, 200 if it was neither a refusal nor trouble; ``status`` is that of a refusal."""
+    well = not (words or trouble)
+    told = 200 if well else status
+    answer: dict[str, object] = {**({"status": told} if told else {}), "ok": well}
     if words:
         answer["refused"] = words
     return _text(answer | (_failure(trouble) if trouble else {}))
@@ -154,6 +158,7 @@ def _patched(case: Case, asked: Dict[str, Value], mapping: Mapping) -> str:
         answer["attributes"] = masks.shown(now, mapping)
     if case.refused_outreach:
         answer["refused"] = case.refused_outreach
+        answer = {**({"status": case.refused_status} if case.refused_status else {}), **answer}
     if case.trouble is not None:
         answer |= _failure(case.trouble)
     return _text(answer)
@@ -172,8 +177,7 @@ def _answer(receipt: Receipt, made: Dict[str, Value]) -> str:
 
 
 def _failure(error: errors.OutbookError) -> dict[str, object]:
-    status = _STATUS.search(error.words)
-    return {**({"status": int(status[1])} if status else {}), "error": type(error).__name__, "words": error.words}
+    return {**({"status": error.status} if error.status else {}), "error": type(error).__name__, "words": error.words}
 
 
 def _put(path: str, about: Dict[str, object]) -> str:

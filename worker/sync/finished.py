@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from worker.core import errors, tasks
+from worker.core import errors, masks, tasks
 from worker.core.records import Kind, System
 from worker.store import links, mirror, outbox
 from worker.store.links import Written
@@ -35,8 +35,9 @@ PORTION = 500
 class Back:
     """One Outreach task that is to be completed or advanced, and what came of it.
 
-    ``after`` is the task as Outreach answered, ``words`` why it would not, ``gone`` that it is no longer there, ``found``
-    that an earlier request without a reply turned out to have done it.
+    ``after`` is the task as Outreach answered, ``words`` why it would not and ``status`` that of its refusal, ``gone`` that it
+    is no longer there, ``found`` that an earlier request without a reply turned out to have done it. ``hide`` is what is known
+    of its prospect and must not stay in a vendor's words.
     """
 
     task: Snapshot
@@ -47,7 +48,9 @@ class Back:
     gone: bool = False
     found: bool = False
     words: str | None = None
+    status: int | None = None
     trouble: errors.OutbookError | None = None
+    hide: tuple[str, ...] = ()
 
 
 def wanted(on: Applier, doubtful: Collection[tuple[Change, Snapshot]]) -> dict[int, Back]:
@@ -67,17 +70,20 @@ def wanted(on: Applier, doubtful: Collection[tuple[Change, Snapshot]]) -> dict[i
             told = tasks.done_by_hand(task, mine, rule, in_sequence=notice.of_a_sequence(task))
             if told is not None:
                 crm_task, verb = told
-                backs[task.ref.id] = Back(task, crm_task.ref.id, verb, _standing(db, on, task))
+                backs[task.ref.id] = _back(db, on, task, crm_task, verb)
     return backs
 
 
-def _standing(db: sa.Connection, on: Applier, task: Snapshot) -> Standing | None:
-    """Return KEPT for a task whose prospect may not be written just now."""
+def _back(db: sa.Connection, on: Applier, task: Snapshot, crm_task: Snapshot, verb: str) -> Back:
+    """Return what is to be done about a task; it is kept where its prospect may not be written just now."""
     prospect_id = task.relations.get("prospect")
     link = links.load(db, Kind.PROSPECT, [prospect_id or 0]).get(prospect_id or 0)
     person = mirror.load(db, Kind.PERSON, [link.crm_id]).get(link.crm_id) if link else None
     prospect = mirror.load(db, Kind.PROSPECT, [prospect_id or 0]).get(prospect_id or 0)
-    return None if on.permit.to(prospect_id, person, prospect).to_outreach else Standing.KEPT
+    standing = None if on.permit.to(prospect_id, person, prospect).to_outreach else Standing.KEPT
+    notes = (str(one) for one in (task.fields.get("note"), crm_task.fields.get(tasks.DESCRIPTION)) if one)
+    hide = (*masks.texts((prospect, person), on.mapping), *notes)
+    return Back(task, crm_task.ref.id, verb, standing, hide=hide)
 
 
 def told(back: Back) -> dict[str, Any]:
@@ -138,11 +144,12 @@ def carry_out(on: Applier, backs: Iterable[Back]) -> None:
             back.standing = Standing.DUE
             continue
         try:
-            back.after = on.remotes.outreach.act(Kind.TASK, back.task.ref.id, back.verb)
+            back.after = on.remotes.outreach.act(Kind.TASK, back.task.ref.id, back.verb, hide=back.hide)
         except errors.InvalidField as error:
+            back.status = error.status
             back.words = f"Outreach would not {back.verb} task {back.task.ref.id}: {error.words}"
-        except errors.Unreadable:
-            back.gone = True
+        except errors.Unreadable as error:
+            back.gone, back.status = True, error.status
         except errors.Transient as error:
             back.trouble = error  # it may have been done: the next try looks at the task first
 

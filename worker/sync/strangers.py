@@ -44,7 +44,8 @@ SOURCE = "workbooks"
 class _Case:
     """One person on the way to Outreach.
 
-    ``words`` say what keeps it from there, ``found`` who it is there already; ``waived``: nobody wishes it any more;
+    ``words`` say what keeps it from there, ``status`` is that of a refusal, ``found`` who it is there already; ``waived``:
+    nobody wishes it any more;
     ``opted_in``: somebody lifted its No Email, which the CRM still shows; ``lapsed``: lifted once, and no longer so.
     """
 
@@ -55,6 +56,7 @@ class _Case:
     lapsed: bool = False
     waived: bool = False
     words: str | None = None
+    status: int | None = None
     held: bool = False
     kept: bool = False
     found: int | None = None
@@ -216,8 +218,10 @@ def _create(on: Applier, case: _Case, owners: dict[int, int]) -> None:
         return
     case.sent = attributes(case.person, on.mapping, opted_out=case.opted_out)
     try:
-        case.created = on.remotes.outreach.create_prospect(case.sent, owners.get(case.person.ref.id))
+        hide = masks.texts([case.person], on.mapping)
+        case.created = on.remotes.outreach.create_prospect(case.sent, owners.get(case.person.ref.id), hide=hide)
     except errors.InvalidField as error:
+        case.status = error.status
         if "taken" not in error.words.lower():
             case.words = error.words
             return
@@ -337,7 +341,8 @@ def _exchange(case: _Case, mapping: Mapping) -> Exchange | None:
         return None
     made = case.created.ref.id if case.created else None
     trouble = case.trouble if case.created is None else None
-    return of_new(case.change.ref.id, case.sent, mapping, made=made, words=case.words, trouble=trouble)
+    words, status = case.words, case.status
+    return of_new(case.change.ref.id, case.sent, mapping, made=made, words=words, status=status, trouble=trouble)
 
 
 def _join(db: sa.Connection, on: Applier, case: _Case, prospect: Snapshot, person: Snapshot) -> None:

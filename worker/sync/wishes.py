@@ -173,10 +173,10 @@ def _ask(desk: _Desk, change: Change, view: PersonView, wish: Wish, order: Order
         after = _send(desk, view, order)
         desk.exchanges.append(of_wish(view.prospect_id, order))
     except errors.InvalidField as error:
-        desk.exchanges.append(of_wish(view.prospect_id, order, words=error.words))
+        desk.exchanges.append(of_wish(view.prospect_id, order, refusal=error))
         _refuse(desk, change, wish, order.sequence.name, _plainly(error.words))
     except errors.Unreadable as error:
-        desk.exchanges.append(of_wish(view.prospect_id, order, words=error.words))
+        desk.exchanges.append(of_wish(view.prospect_id, order, refusal=error))
         with on.store.write() as db:
             mirror.bury(db, Kind.STATE, [] if order.state is None else [order.state])
         if order.verb is Verb.REMOVE:
