@@ -9,7 +9,7 @@ it in time.
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
@@ -49,12 +49,22 @@ def ask(store: Store, wanted: Callable[[], bool], told: Callable[[datetime], Non
 
 def free(until: sa.ColumnElement[datetime | None], now: datetime, lasts: timedelta) -> sa.ColumnElement[bool]:
     """Return whether a lease that ``lasts`` so long is nobody's: given up, run out, or longer than any."""
-    return sa.or_(until.is_(None), until < now, until > now + 2 * lasts)
+    return nobodys(until, now, beyond(now, lasts))
+
+
+def nobodys(until: sa.ColumnElement[datetime | None], now: Any, beyond: Any) -> sa.ColumnElement[bool]:  # noqa: ANN401 - times, or their places
+    """Return the same for a statement that is made once and told both times later."""
+    return sa.or_(until.is_(None), until < now, until > beyond)
+
+
+def beyond(now: datetime, lasts: timedelta) -> datetime:
+    """Return the time after which no lease that ``lasts`` so long can run out."""
+    return now + 2 * lasts
 
 
 def is_odd(until: datetime | None, now: datetime, lasts: timedelta) -> bool:
     """Tell whether a lease tells more of a clock than of its holder: longer than any, or run out long ago."""
-    return until is not None and not now - LONG_AGO <= until <= now + 2 * lasts
+    return until is not None and not now - LONG_AGO <= until <= beyond(now, lasts)
 
 
 def set_right(store: Store, now: datetime) -> bool:

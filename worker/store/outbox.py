@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import timedelta
 from enum import IntEnum, StrEnum
-from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -14,8 +13,8 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from worker.core.intents import UNCONFIRMED
 from worker.core.records import Kind, Ref
-from worker.store import clocks, meta
-from worker.store.database import among, chunks, ids_told, list_of, new, texts_of, texts_told, upsert, within
+from worker.store import clocks, meta, outbox_words
+from worker.store.database import among, chunks, ids_told, list_of, new, texts_told, upsert
 from worker.store.mirror import MIRROR
 from worker.store.tables import ChangeRow, HoldRow
 
@@ -180,16 +179,11 @@ def claim(
     its worker cannot bury its neighbours. What is leased as only a wrong clock can have it is dated anew and taken later.
     """
     wanted = None if only is None else sorted(only)
-    query = (
-        sa.select(*_CLAIMED)
-        .where(CHANGE.c.kind == kind, CHANGE.c.state == Standing.DUE, CHANGE.c.next_at <= now, free(now))
-        .where(CHANGE.c.lane.in_([int(lane) for lane in lanes]))
-        .where(sa.true() if wanted is None else CHANGE.c.record_id.in_(wanted))
-        .order_by(CHANGE.c.lane, CHANGE.c.next_at, CHANGE.c.id)
-        .limit(limit)
-        .with_for_update(skip_locked=True)
-    )
-    rows = db.execute(query).all()
+    query = outbox_words.claiming(db.dialect.name, tuple(int(lane) for lane in lanes), only=wanted is not None)
+    told = {"of": kind.value, "now": now, "beyond": clocks.beyond(now, LEASE), "most": limit}
+    if wanted is not None:
+        told["ids"] = ids_told(db, wanted)
+    rows = db.execute(query, told).all()
     if not rows:
         return []
     if odd := [row.id for row in rows if clocks.is_odd(row.lease_until, now, LEASE)]:
@@ -199,20 +193,14 @@ def claim(
     orphan = rows[0].lease_until is not None
     alone = orphan or rows[0].alone
     taken = rows[:1] if alone else [row for row in rows if row.lease_until is None and not row.alone]
-    told = {"ids": ids_told(db, [row.id for row in taken]), "until": now + LEASE}
-    db.execute(_leasing(db.dialect.name), {**told, "vanished": int(orphan), "by_itself": alone})
+    lease = {"ids": ids_told(db, [row.id for row in taken]), "until": now + LEASE}
+    db.execute(outbox_words.leasing(db.dialect.name), {**lease, "vanished": int(orphan), "by_itself": alone})
     return [_change(kind, row, orphan=orphan) for row in taken]
 
 
 def free(now: datetime) -> sa.ColumnElement[bool]:
     """Return whether nobody has a change in hand."""
     return clocks.free(CHANGE.c.lease_until, now, LEASE)
-
-
-_CLAIMED = [
-    CHANGE.c[name]
-    for name in "id record_id lane generation fence attempts opened_at alone hold_key intent wish lease_until".split()
-]
 
 
 def _change(kind: Kind, row: Any, *, orphan: bool) -> Change:  # noqa: ANN401 - a row of the driver
@@ -233,36 +221,6 @@ def _change(kind: Kind, row: Any, *, orphan: bool) -> Change:  # noqa: ANN401 - 
     )
 
 
-# What is done to every batch is put into words once, for that takes longer than the database does.
-_IDS = sa.bindparam("ids", type_=sa.Text)
-_UNTIL = sa.bindparam("until", type_=CHANGE.c.lease_until.type)
-
-
-@cache
-def _leasing(dialect: str) -> sa.Update:
-    attempts = CHANGE.c.attempts + sa.bindparam("vanished", type_=sa.Integer)
-    alone = sa.bindparam("by_itself", type_=sa.Boolean)
-    taken = sa.update(CHANGE).where(within(dialect, CHANGE.c.id, _IDS))
-    return taken.values(lease_until=_UNTIL, fence=CHANGE.c.fence + 1, attempts=attempts, alone=alone)
-
-
-@cache
-def _reading(dialect: str) -> sa.Select[Any]:
-    query = sa.select(CHANGE.c.id, CHANGE.c.fence, CHANGE.c.generation)
-    return query.where(within(dialect, CHANGE.c.id, _IDS)).with_for_update()
-
-
-@cache
-def _intending(dialect: str) -> sa.Update:
-    rows = texts_of(dialect, sa.bindparam("texts", type_=sa.Text))
-    return sa.update(CHANGE).where(CHANGE.c.id == rows.c.id).values(intent=rows.c.text, lease_until=_UNTIL)
-
-
-@cache
-def _closing(dialect: str) -> sa.Delete:
-    return sa.delete(CHANGE).where(within(dialect, CHANGE.c.id, _IDS))
-
-
 def _mine(change: Change) -> sa.ColumnElement[bool]:
     return sa.and_(CHANGE.c.id == change.id, CHANGE.c.fence == change.fence)
 
@@ -280,7 +238,7 @@ def intend(db: sa.Connection, changes: Sequence[tuple[Change, Mapping[str, Any]]
     mine = ours(db, [change for change, _ in changes])
     told = {change.id: msgspec.json.encode(intent).decode() for change, intent in changes if change.id in mine}
     if told:
-        db.execute(_intending(db.dialect.name), {"texts": texts_told(told), "until": now + LEASE})
+        db.execute(outbox_words.intending(db.dialect.name), {"texts": texts_told(told), "until": now + LEASE})
     return [change for change, _ in changes if change.id in mine]
 
 
@@ -300,7 +258,7 @@ def _read(db: sa.Connection, changes: Sequence[Change]) -> dict[int, int]:
     """Return the generations of those changes that are still ours, and lock them."""
     if not changes:
         return {}
-    rows = db.execute(_reading(db.dialect.name), {"ids": ids_told(db, [one.id for one in changes])}).all()
+    rows = db.execute(outbox_words.reading(db.dialect.name), {"ids": ids_told(db, [one.id for one in changes])}).all()
     fences = {one.id: one.fence for one in changes}
     return {change_id: generation for change_id, fence, generation in rows if fences[change_id] == fence}
 
@@ -320,7 +278,7 @@ def settle(db: sa.Connection, changes: Sequence[Change]) -> None:
     """Close what was read and done; a row that an edit has reached meanwhile stays open, with a clean slate."""
     found = _read(db, changes)
     done = [one.id for one in changes if found.get(one.id) == one.generation]
-    db.execute(_closing(db.dialect.name), {"ids": ids_told(db, done)})
+    db.execute(outbox_words.closing(db.dialect.name), {"ids": ids_told(db, done)})
     if reached := sorted(set(found) - set(done)):
         again = {**_BLANK, "attempts": 0, "hold_key": None, "error": None, "wish": None}
         db.execute(sa.update(CHANGE).where(among(db, CHANGE.c.id, reached)).values(**again))
