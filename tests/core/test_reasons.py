@@ -35,6 +35,7 @@ NOBODY = prospect(emails=[])
         (unlinked(states=()), (), Action.EXCLUDE, "no person in the CRM, and never in a sequence"),
         (unlinked(prospect=NOBODY), (), Action.EXCLUDE, "no person in the CRM, and no e-mail address to make one with"),
         (unlinked(prospect=None), (), Action.NOTHING, "neither side has it any more"),
+        (unlinked(prospect=None), (ASK_GONE,), Action.NOTHING, "neither side has it any more"),
         (pair(person=None), (), Action.HOLD, "person 55 is neither visible nor deleted in the CRM"),
         (pair(person=TOMBSTONE), (), Action.RECREATE, "deleted in the CRM"),
         (pair(person=TOMBSTONE), (UNLINK,), Action.UNLINK, "deleted in the CRM"),
@@ -162,6 +163,12 @@ def test_who_was_let_go_is_not_asked_about_again() -> None:
     assert made(pair(prospect=None, link=asked), ASK_GONE).waits is True
     told = made(pair(prospect=None, link=let_go), ASK_GONE)
     assert (told.waits, "cf_person_outreach_error" in told.crm) == (False, False)
+
+
+def test_who_is_unlinked_is_not_asked_about() -> None:
+    """A link that was taken off: no line of the history says that somebody has to decide."""
+    told = made(pair(prospect=None, link=link(SHOWN, SHOWN, gone=True)), ASK_GONE)
+    assert [one.to_crm for one in told.decisions if one.field == "cf_person_outreach_error"] == [ABSENT]
 
 
 def test_a_decision_tells_what_goes_where() -> None:

@@ -57,7 +57,7 @@ def merge(field: Field, sides: Sides, first_sight: FirstSight) -> Merged:
     if isinstance(sides.outreach, Absent):
         return Merged(why="Outreach did not tell a value")
     if field.direction is Direction.TO_CRM:
-        return _one_way(field, sides, sides.outreach)
+        return _one_way(field, sides.outreach_then, sides.outreach, sides.crm_then, sides.crm)
     if isinstance(sides.crm, Absent):
         return Merged(why="the CRM did not tell a value")
     return _two_way(field, sides, first_sight)
@@ -68,26 +68,24 @@ def _to_outreach(field: Field, sides: Sides) -> Merged:
         return Merged(why="the CRM did not tell a value")
     if isinstance(sides.outreach, Absent) and field.outreach != field.attribute:
         return Merged(why="Outreach did not tell the list, whose other elements are to stay")
-    return _mirrored(_one_way(field, _swap(sides), sides.crm))
-
-
-def _swap(sides: Sides) -> Sides:
-    return Sides(sides.crm_then, sides.outreach_then, sides.crm, sides.outreach)
+    return _mirrored(_one_way(field, sides.crm_then, sides.crm, sides.outreach_then, sides.outreach))
 
 
 def _mirrored(merged: Merged) -> Merged:
     return Merged(merged.to_outreach, merged.to_crm, merged.why, merged.overwritten)
 
 
-def _one_way(field: Field, sides: Sides, source: Value) -> Merged:
-    """The source (``outreach`` of ``sides``) rules; what the target made of its value on save is left alone."""
+def _one_way(
+    field: Field, source_then: Value | Absent, source: Value, target_then: Value | Absent, target: Value | Absent
+) -> Merged:
+    """The source rules; what the target made of its value on save is left alone. The result is told as if to the CRM."""
     convert = transforms.to_outreach if field.direction is Direction.TO_OUTREACH else transforms.to_crm
     wanted = convert(field.compare, source)
-    if transforms.same(field.compare, wanted, sides.crm):
+    if transforms.same(field.compare, wanted, target):
         return Merged()
-    source_moved = not transforms.same(field.compare, sides.outreach_then, source)
-    target_moved = not isinstance(sides.crm, Absent) and not transforms.same(field.compare, sides.crm_then, sides.crm)
-    if source_moved or isinstance(sides.crm_then, Absent):
+    source_moved = not transforms.same(field.compare, source_then, source)
+    target_moved = not isinstance(target, Absent) and not transforms.same(field.compare, target_then, target)
+    if source_moved or isinstance(target_then, Absent):
         return Merged(to_crm=wanted, why="the value changed at its source")
     if target_moved:
         return Merged(to_crm=wanted, why="edited by hand where it is only shown: put back", overwritten=True)

@@ -300,7 +300,7 @@ def is_echo(person: Snapshot, link: Link) -> bool:
 def _absent_person(view: PersonView, mapping: Mapping, plan: PersonPlan) -> PersonPlan:
     quiet = replace(plan, crm={}, fault=None)
     if view.prospect is None:
-        return replace(quiet, action=Action.NOTHING, why="neither side has it any more")
+        return replace(quiet, why="neither side has it any more")
     if view.link:
         return replace(held(plan), why=f"person {view.link.crm_id} is neither visible nor deleted in the CRM")
     reason = _not_created(view, mapping)
