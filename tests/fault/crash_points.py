@@ -29,7 +29,7 @@ from worker.cli import app as front_door
 from worker.cli import stopper
 
 POLL = ("poll", "feeds", "sweep", "intake", "removals", "hints", "ahead", "overlap", "notice", "streams", "fields")
-POLL += ("backfill",)
+POLL += ("backfill", "naming")
 IDENTIFY = ("identify", "linking", "strangers", "adoption")
 AROUND = ("run", "tenants", "in_force", "brakes", "resync", "finished")
 STEPS = {f"worker.sync.{name}": "poll" for name in POLL}

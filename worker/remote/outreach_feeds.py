@@ -1,7 +1,7 @@
 """What Outreach tells beside its records: the append-only ``events``, and addresses by when they were unsubscribed.
 
 Both need a scope of their own, and not every token may have it: :class:`errors.Forbidden`. Which names events have is known
-only in part (facts, outreach-api 6.6 and 13), so they are read by no filter but their time.
+only in part (facts, outreach-api 6.6 and 13): whoever asks for some by name is not told of the others.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from worker.core.records import Feed
 from worker.remote import base, waits
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from datetime import datetime
 
     from worker.remote.outreach import Outreach
@@ -65,8 +65,8 @@ class Page:
     server_time: datetime
 
 
-def page(outreach: Outreach, feed: Feed, *, since: datetime, link: str | None) -> Page:
-    """Return one page of a feed from ``since`` (inclusive), or by following ``link``.
+def page(outreach: Outreach, feed: Feed, *, since: datetime, link: str | None, names: Sequence[str] = ()) -> Page:
+    """Return one page of a feed from ``since`` (inclusive), or by following ``link``; of events with ``names``, if any.
 
     Raises as ``Outreach.page`` does, and Forbidden when the token may not read it.
     """
@@ -75,6 +75,7 @@ def page(outreach: Outreach, feed: Feed, *, since: datetime, link: str | None) -
         begin = since.strftime("%Y-%m-%dT%H:%M:%SZ")
         params = [("page[size]", str(SIZE)), ("count", "false"), (f"fields[{form.resource}]", form.wanted)]
         params += [("sort", form.order), (f"filter[{form.order}]", f"{begin}..inf")]
+        params += [("filter[name]", ",".join(names))] if names else []
         url = client.url(f"/api/v2/{feed.value}", params)
     else:
         url = client.same_host(link)

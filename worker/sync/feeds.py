@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from functools import partial
 from typing import TYPE_CHECKING
 
 from worker.core import cursor, errors, transforms
@@ -19,7 +20,7 @@ from worker.remote.base import LinkRefused
 from worker.store import cursors, liftings, links, mirror, outbox, sights
 from worker.store.outbox import Lane
 from worker.store.sights import Channel
-from worker.sync import door, in_force, notice
+from worker.sync import door, in_force, naming, notice
 from worker.sync.case import kept_alive
 from worker.sync.hints import Hints, Looked, gathered, look_up
 from worker.sync.removals import removed
@@ -35,8 +36,6 @@ if TYPE_CHECKING:
     from worker.store.links import Name
     from worker.sync.case import Applier
 
-OPT_OUTS = frozenset({"opt_out", "emails_opt_out"})
-"""Events that somebody opted out of e-mail. What says the contrary undoes nothing."""
 SLACK = timedelta(seconds=2)
 """Stamps and the server's own time are whole seconds: within so many of an opt-in an event may be of what that lifted."""
 FORBIDDEN_FOR = timedelta(days=1)
@@ -94,6 +93,8 @@ def _left(
     restart = isinstance(error, errors.RecordFault | errors.ContractBroken | LinkRefused)
     with on.store.write() as db:
         cursors.leave(db, reading, error.words, restart=restart)
+        if feed is Feed.EVENTS and isinstance(error, errors.ContractBroken):
+            naming.distrust(db, on.now())
         if again_at is not None:
             cursors.plan_next(db, feed, again_at)
     return Heard(feed, trouble=error.words)
@@ -103,13 +104,16 @@ def _read(feed: Feed, on: Applier, reading: Reading[Feed]) -> Heard:
     known, total = reading.place_id or 0, Heard(feed)
     high = known
     since = cursor.begin(reading.watermark, reading.polls) or on.now() - cursor.LONG_OVERLAP
+    fetch = partial(outreach_feeds.page, on.remotes.outreach, feed, since=since)
+    by_name = feed is Feed.EVENTS and naming.suffices(on.store, on.now())
+    judged = by_name or feed is not Feed.EVENTS or reading.next_link is not None
+    page = fetch(link=reading.next_link, names=naming.NAMES if by_name else ())
     while True:
-        page = outreach_feeds.page(on.remotes.outreach, feed, since=since, link=reading.next_link)
         high = max([high, *(one.id for one in page.entries)])
         # What a prospect or a state says by itself needs no event: hints count once, evidence may be told again.
         hints = gathered([one for one in page.entries if one.id > known] if feed is Feed.EVENTS else [])
         looked = look_up(on, _unseen(on, hints))
-        reading = _later(reading, page)
+        reading = _later(reading, page, silent=by_name)
         with on.store.write() as db:
             # What was looked up by an old mapping may lack what was read since by the new one.
             in_force.guard(db, on.mapping)
@@ -119,6 +123,11 @@ def _read(feed: Feed, on: Applier, reading: Reading[Feed]) -> Heard:
         total = _sum(total, told)
         if page.next is None:
             return total
+        # The first page with anything unheard shows what polls had time to see: do they need to be told?
+        unheard = not judged and any(one.id > known for one in page.entries)
+        narrow = naming.narrow(on, page) if unheard and not told.moved else None
+        judged, by_name = judged or unheard, by_name or narrow is not None
+        page = narrow or fetch(link=page.next)
 
 
 def _sum(left: Heard, right: Heard) -> Heard:
@@ -126,9 +135,11 @@ def _sum(left: Heard, right: Heard) -> Heard:
     return replace(left, **{name: getattr(left, name) + getattr(right, name) for name in counts})
 
 
-def _later(reading: Reading[Feed], page: Page) -> Reading[Feed]:
-    newest = max([one.entered for one in page.entries] + [at for at in [reading.run_newest] if at], default=None)
+def _later(reading: Reading[Feed], page: Page, *, silent: bool) -> Reading[Feed]:
+    """Return where the run stands; ``silent``: what was asked for may not have happened for long, so time itself counts."""
     began = reading.run_began or page.server_time
+    known = [at for at in (reading.run_newest, began if silent else None) if at]
+    newest = max([*(one.entered for one in page.entries), *known], default=None)
     return replace(reading, next_link=page.next, run_began=began, run_newest=newest)
 
 
@@ -161,7 +172,7 @@ def _heed(db: sa.Connection, on: Applier, reading: Reading[Feed], page: Page, lo
         sights.count(db, kind, Channel.EVENTS, told.moved + lost.moved, on.now())
         moved, gone, queued = moved + told.moved, gone + lost.moved, queued + told.queued + lost.queued
     feed = reading.stream
-    evidence = [one for one in page.entries if feed is Feed.ADDRESSES or one.name in OPT_OUTS]
+    evidence = [one for one in page.entries if feed is Feed.ADDRESSES or one.name in naming.OPT_OUTS]
     opted_out = _latch(db, on, reading, evidence, skew=page.server_time - on.now())
     sights.count(db, Kind.PROSPECT, Channel.EVENTS, opted_out, on.now())
     return Heard(feed, len(page.entries), opted_out, moved, gone, queued + opted_out)
