@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from tests.sync.scene import LEASE_S, NAMES, Scene
+from tests.sync.scene import LEASE_S, NAMES, Call, Scene
 from tests.sync.test_feeds import hear, people, tell
 from worker.core import errors
 from worker.core.records import Feed, Kind
@@ -104,36 +104,59 @@ def test_a_late_receipt_brings_nobody_back(scene: Scene, monkeypatch: pytest.Mon
     assert (kept, linked) == (({1, 2}, {1, 2}) if other else ({2}, {2}))
 
 
-@pytest.mark.parametrize("where", ["_tell", "_receive"])
-def test_a_late_receipt_brings_no_stranger_back(scene: Scene, monkeypatch: pytest.MonkeyPatch, where: str) -> None:
-    """She is forgotten while the prospect she wished for is made, or while the CRM is told why: neither side of her is kept."""
-    told = {"person_first_name": "Ada", "person_last_name": "Ashby", "cf_person_sync_to_outreach": True}
-    email = {"main_location[email]": "ada@example.com"} if where == "_receive" else {}
-    crm_id = scene.person(**told, **email)
-    scene.poll()
-    receive, carry_out, gone = strangers._receive, deliver.carry_out, Circle(people=frozenset({crm_id}))
+def _forgetting(db: sa.Connection, scene: Scene, crm_id: int) -> None:
+    gone = Circle(people=frozenset({crm_id}))
+    forgotten.remember(db, gone, NAMES, scene.now())
+    forgotten.erase(db, gone)
 
-    def forgetting(db: sa.Connection) -> None:
-        forgotten.remember(db, gone, NAMES, scene.now())
-        forgotten.erase(db, gone)
 
-    def received(db: sa.Connection, *rest: Any) -> None:  # noqa: ANN401 - handed on
-        forgetting(db)
-        receive(db, *rest)
-
-    def carried_out(*rest: Any) -> Any:  # noqa: ANN401 - handed on
-        answer = carry_out(*rest)
-        with scene.store.write() as db:
-            forgetting(db)
-        return answer
-
-    if where == "_receive":
-        monkeypatch.setattr(strangers, "_receive", received)
-    else:
-        monkeypatch.setattr(deliver, "carry_out", carried_out)
-    assert strangers.apply_strangers(scene.applier()).claimed == 1
+def _nobody(scene: Scene) -> None:
     with scene.store.read() as db:
         copies = sa.select(sa.func.count()).select_from(MIRROR).where(MIRROR.c.kind.in_([Kind.PERSON, Kind.PROSPECT]))
         assert db.scalar(copies) == 0
         assert db.scalar(sa.select(sa.func.count()).select_from(links.LINK)) == 0
         assert db.scalar(sa.select(sa.func.count()).select_from(links.HISTORY)) == 0
+
+
+def _stranger(scene: Scene, **fields: object) -> int:
+    told = {"person_first_name": "Ada", "person_last_name": "Ashby", "cf_person_sync_to_outreach": True, **fields}
+    crm_id = scene.person(**told)
+    scene.poll()
+    return crm_id
+
+
+def test_a_late_receipt_brings_no_stranger_back(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    """She is forgotten while the prospect that she wished for is made: neither side of her is kept."""
+    crm_id, receive = _stranger(scene, **{"main_location[email]": "ada@example.com"}), strangers._receive
+
+    def received(db: sa.Connection, *rest: Any) -> None:  # noqa: ANN401 - handed on
+        _forgetting(db, scene, crm_id)
+        receive(db, *rest)
+
+    monkeypatch.setattr(strangers, "_receive", received)
+    assert strangers.apply_strangers(scene.applier()).claimed == 1
+    _nobody(scene)
+
+
+def test_a_copy_read_while_she_was_forgotten_is_dropped(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Somebody saves her while the CRM is told why she cannot be brought to Outreach: the newer copy comes too late."""
+    fresh: list[object] = []
+    crm_id, carry_out = _stranger(scene), deliver.carry_out
+
+    def save_first(call: Call) -> None:
+        if call.writes and call.path.endswith("people.api"):
+            scene.wire.before.clear()
+            scene.edit_crm(op="set", type="person", id=crm_id, fields={"person_job_title": "Newer"})
+
+    def carried_out(*rest: Any) -> Any:  # noqa: ANN401 - handed on
+        answer = carry_out(*rest)
+        fresh.extend(one.fresh.fields["person_job_title"] for one in answer.values() if one.fresh)
+        with scene.store.write() as db:
+            _forgetting(db, scene, crm_id)
+        return answer
+
+    scene.wire.before.append(save_first)
+    monkeypatch.setattr(deliver, "carry_out", carried_out)
+    assert strangers.apply_strangers(scene.applier()).claimed == 1
+    assert fresh == ["Newer"]
+    _nobody(scene)
