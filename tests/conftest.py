@@ -133,10 +133,10 @@ def _postgres(directory: Path) -> Iterator[str]:
         server.wait(20)
 
 
-def _end_with_parent() -> None:
-    """The kernel shuts the server down if this process is killed outright."""
+def _end_with_parent(number: int = signal.SIGINT) -> None:
+    """The kernel ends what calls this if its parent is killed outright; a server of Postgres' it shuts down."""
     if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(1, signal.SIGINT)
+        ctypes.CDLL(None).prctl(1, number)
 
 
 def _wait_for(url: str, server: subprocess.Popen[bytes], log: Path) -> None:

@@ -14,12 +14,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TextIO
 
-from tests.fault import rig as rigs
+from tests.fault import deployment
 from tests.fault.disk import NoDisk
 from tests.fault.invariants import Verdict
-from tests.fault.play import WAVES, play
+from tests.fault.play import play
 from tests.fault.rig import Rig
 from tests.fault.scenarios import BY_NAME, NOT_BUILT, SCENARIOS, Scenario
+from tests.fault.scene import WAVES
 
 HEADINGS: tuple[str, ...] = (
     "scenario",
@@ -138,7 +139,7 @@ class _Stand(contextlib.ExitStack):
         made = tempfile.TemporaryDirectory(prefix="outbook-chaos-", ignore_cleanup_errors=True)
         directory = Path(self.enter_context(made))
         self.rig = self.enter_context(
-            rigs.running(directory, self.asked.store, scenario.environ, disk_mb=scenario.disk_mb)
+            deployment.running(directory, self.asked.store, scenario.environ, disk_mb=scenario.disk_mb)
         )
         return self.rig
 

@@ -22,6 +22,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, NoReturn
 
+from tests.conftest import _end_with_parent
 from tests.fault import crash_points, crash_story, invariants
 from tests.fault.crash_points import Point
 from tests.fault.edits import Plan
@@ -123,6 +124,7 @@ def _start(world: World, urls: tuple[str, str], name: str, dies_at: int | None =
     pid = os.fork()
     if pid:
         return pid
+    _end_with_parent(signal.SIGKILL)
     try:
         _become(world, urls, name, dies_at)
     except BaseException:  # noqa: BLE001 - nothing of the parent's may run in the child
@@ -255,6 +257,7 @@ def _apart(world: World, dies_at: int | None) -> dict[str, Any]:
     told = directory / "told.json"
     pid = os.fork()
     if not pid:
+        _end_with_parent(signal.SIGKILL)
         try:
             shutil.copytree(world.directory, directory / "store")
             world.directory = directory / "store"
@@ -267,13 +270,23 @@ def _apart(world: World, dies_at: int | None) -> dict[str, Any]:
         finally:
             os._exit(0)
     try:
-        os.waitpid(pid, 0)
+        _wait(pid)
         if not told.exists():
             return {"wrong": "could not be played", "what": "", "ends": {}, "points": []}
         found: dict[str, Any] = json.loads(told.read_text(encoding="utf-8"))
         return found
     finally:
         shutil.rmtree(directory, ignore_errors=True)
+
+
+def _wait(pid: int) -> None:
+    """Wait for a copy of this process, and end it if that is broken off; what it has started ends with it."""
+    try:
+        os.waitpid(pid, 0)
+    except BaseException:
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+        raise
 
 
 def _jsonable(value: object) -> str:
@@ -295,10 +308,15 @@ def main() -> int:
     def say(line: str) -> None:
         sys.stderr.write(f"{line}\n")
 
+    signal.signal(signal.SIGTERM, _ended)
     chosen = [int(one) for one in sys.argv[1:]] or None
     done = [play(story, chosen, say=say) for story in crash_story.STORIES]
     sys.stdout.write("".join(f"{line}\n" for line in [*table(done), *(w for one in done for w in one.wrong())]))
     return int(any(one.wrong() for one in done))
+
+
+def _ended(number: int, _frame: object) -> None:
+    raise SystemExit(128 + number)
 
 
 if __name__ == "__main__":

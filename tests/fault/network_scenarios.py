@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 from typing import Any
 
 from tests.fault.rig import VENDORS, Unsettled, listens
@@ -12,8 +14,10 @@ DRIP_S, APART_S, OFF_S = 70.0, 30.0, 600
 
 
 def throttled(scene: Scene) -> None:
-    """Both vendors throttle, with and without a word on how long to wait."""
-    headers = {"Retry-After": "2"} if scene.wave % 2 == 0 else {}
+    """Both vendors throttle: with seconds, without a word on how long to wait, with a date, with nonsense."""
+    date = format_datetime(datetime.now(UTC) + timedelta(seconds=3), usegmt=True)
+    told = ("2", None, date, "-30")[scene.wave % 4]
+    headers = {"Retry-After": told} if told else {}
     args = {"code": 429, "body": "", "headers": headers}
     scene.rig.fault({"kind": "status", "times": 4, "args": args})
     time.sleep(1)
@@ -117,7 +121,7 @@ def clocks_off(scene: Scene) -> None:
 
 
 SCENARIOS = [
-    Scenario("F24", "429 with and without Retry-After", throttled, short_of="no dates, negative values or hours"),
+    Scenario("F24", "429 with and without Retry-After", throttled, short_of="no wait of an hour"),
     Scenario("F25", "half of all calls fail with 5xx", storm, short_of="no outage of 30 min"),
     Scenario(
         "F26", "slow, dripping and reset answers", slow, short_of="resets before the headers; no half-closed sockets"
@@ -137,7 +141,7 @@ SCENARIOS = [
         "both vendors' clocks 10 min ahead, then back and behind",
         clocks_off,
         alone=True,
-        short_of="our own clock two hours off",
+        short_of="our own clocks, which F37b tells",
     ),
     Scenario(
         "F48",

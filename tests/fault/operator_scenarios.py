@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import time
 
-from tests.fault import broker_scenarios, network_scenarios, process_scenarios, store_scenarios
-from tests.fault.rig import Unsettled
-from tests.fault.scene import Scenario, Scene
+import sqlalchemy as sa
 
+from tests.fault import broker_scenarios, network_scenarios, process_scenarios, store_scenarios
+from tests.fault.rig import Rig, Unsettled
+from tests.fault.scene import Scenario, Scene
+from worker.store.runs import RUN
+
+PASSES, PASSES_S = ("sync1", "sync2"), 60.0
 REST_S = 20.0
 """How often the soak does something else."""
 
@@ -15,10 +19,14 @@ REST_S = 20.0
 def operators(scene: Scene) -> None:
     """Two passes by hand at once, beside the workers; everything sent out again twice; pausing and resuming meanwhile."""
     rig = scene.rig
-    for name in ("sync1", "sync2"):
+    for name in PASSES:
         if name in rig.processes:
             rig.processes[name].popen.wait(90)
-    rig.start("sync1", "sync2")
+    rig.fault({"match": {"op": "read"}, "kind": "delay", "times": 6, "args": {"seconds": 1}})
+    before = _under_way(rig)  # who was killed never ended
+    rig.start(*PASSES)
+    rig.wait_for(lambda: _under_way(rig) - before == len(PASSES) or _ended(rig), PASSES_S)
+    scene.notes["at once"] = max(scene.notes.get("at once", 0), _under_way(rig) - before)
     if scene.wave == 1:
         rig.outbook("pause")
         rig.outbook("resume")
@@ -27,6 +35,22 @@ def operators(scene: Scene) -> None:
             code, _ = rig.outbook(*verb, "--json")
             if code not in {0, 3}:
                 raise Unsettled(f"F50 outbook {' '.join(verb)} ends with {code}")
+
+
+def _under_way(rig: Rig) -> int:
+    """Return how many passes have begun and not ended."""
+    with rig.store() as db:
+        going = sa.select(sa.func.count()).select_from(RUN).where(RUN.c.ended_at.is_(None))
+        return int(db.execute(going).scalar_one())
+
+
+def _ended(rig: Rig) -> bool:
+    return all(rig.processes[name].popen.poll() is not None for name in PASSES)
+
+
+def were_at_once(scene: Scene) -> str:
+    """Both passes were under way at the same moment, and workers beside them."""
+    return "" if scene.notes.get("at once", 0) >= len(PASSES) else "the passes by hand came one after the other"
 
 
 def nemesis(scene: Scene) -> None:
@@ -51,6 +75,12 @@ def nemesis(scene: Scene) -> None:
 
 
 SCENARIOS = [
-    Scenario("F50", "passes by hand, resync and redrive twice, pause, resume", operators, short_of="no console"),
+    Scenario(
+        "F50",
+        "passes by hand at once, resync and redrive twice, pause, resume",
+        operators,
+        check=were_at_once,
+        short_of="no console",
+    ),
     Scenario("F53", "a soak: something else goes wrong every 20 s", nemesis, long=True, short_of="6 h; see --minutes"),
 ]

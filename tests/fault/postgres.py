@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -33,14 +34,16 @@ class Postgres:
     port: int
 
     @classmethod
-    def made(cls) -> Postgres:
-        """Lay a new server's data down, in a directory that nobody can get at."""
+    def made(cls, on: Callable[[Path], object] | None = None) -> Postgres:
+        """Lay a new server's data down, in a directory that nobody can get at; ``on`` may mount a disk there first."""
         directory = Path(tempfile.mkdtemp(prefix="outbook-chaos-pg-"))
         directory.chmod(0o755)
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             one = cls(directory, _reachable_binaries(directory), probe.getsockname()[1])
         one.data.mkdir(mode=0o700)
+        if on is not None:
+            on(one.data)
         if os.getuid() == 0:
             os.chown(one.data, NOBODY, NOBODY)
         init: list[Any] = [

@@ -6,14 +6,18 @@ import time
 from datetime import UTC, datetime
 from pathlib import Path
 
+import sqlalchemy as sa
+
 from tests.fault import edits
 from tests.fault.edits import Wanted
 from tests.fault.invariants import missing
 from tests.fault.rig import OURS, ROOT, Rig, Unsettled
 from tests.fault.scene import Scenario, Scene
 from worker.store import backlog
+from worker.store.outbox import CHANGE
 
 STOP_S, OTHERS_S, DOOMED_S = 30.0, 120.0, 420.0
+HELD_S, FROZEN_S, AWAY_S = 30.0, 45.0, 60.0
 POISONS = {9_000_001: "Poison kill", 9_000_002: "Poison memory"}
 """Of whom no plan knows."""
 
@@ -24,24 +28,27 @@ def all_quiet(_scene: Scene) -> None:
 
 
 def child_killed(scene: Scene) -> None:
-    """A worker's child is killed three times."""
-    for _ in range(3):
+    """A worker's child is killed, thirty times in all."""
+    for _ in range(scene.often(30, quick=3)):
         time.sleep(scene.chance.uniform(0.3, 1.5))
         scene.rig.kill_child(scene.chance.choice(("worker", "optout")), scene.chance.randrange(4))
 
 
 def parent_killed(scene: Scene) -> None:
-    """A worker is killed, its children are not; a second later it is started again."""
-    time.sleep(scene.chance.uniform(0.5, 3))
-    scene.rig.kill_parent("worker", down_s=1)
-    scene.rig.start("worker")
+    """A worker is killed, its children are not; a second later it is started again. Ten times in all."""
+    for _ in range(scene.often(10)):
+        time.sleep(scene.chance.uniform(0.5, 3))
+        scene.rig.kill_parent("worker", down_s=1)
+        scene.rig.start("worker")
 
 
 def sweeper_gone(scene: Scene) -> None:
-    """Nobody sweeps for a while; then three do at once."""
+    """Nobody sweeps for a minute; then three do at once."""
     if scene.wave == 0:
         scene.rig.kill("optout")
+        scene.notes["since"] = time.monotonic()
     elif scene.last:
+        time.sleep(max(0.0, AWAY_S - (time.monotonic() - scene.notes["since"])))
         scene.rig.start("optout", "optout2", "optout3")
     time.sleep(4)
 
@@ -68,14 +75,34 @@ def ended_in_order(scene: Scene) -> None:
 
 
 def frozen_past_its_lease(scene: Scene) -> None:
-    """A worker stands still for longer than its lease, another takes its work up, then it goes on."""
+    """A worker stands still with writes in hand for longer than its lease; another takes them up, then it goes on."""
     if scene.wave:
         return
-    time.sleep(2)
-    scene.rig.freeze("worker")
-    scene.rig.start("worker2")
-    time.sleep(20)
-    scene.rig.thaw("worker")
+    rig = scene.rig
+    rig.fault({"match": {"op": "write"}, "kind": "delay", "times": 4, "args": {"seconds": 3}}, vendors=("workbooks",))
+    rig.wait_for(lambda: bool(_intended(rig)), HELD_S)
+    rig.freeze("worker")
+    held = _intended(rig)
+    rig.start("worker2")
+    time.sleep(FROZEN_S)
+    now = _intended(rig, everything=True)
+    scene.notes["held"] = len(held)
+    scene.notes["taken over"] = sum(now.get(change, fence + 1) > fence for change, fence in held.items())
+    rig.thaw("worker")
+
+
+def _intended(rig: Rig, *, everything: bool = False) -> dict[int, int]:
+    """Return the fences of the changes whose carrying out somebody has begun, or of all that are open."""
+    query = sa.select(CHANGE.c.id, CHANGE.c.fence)
+    with rig.store() as db:
+        rows = db.execute(query if everything else query.where(CHANGE.c.intent.is_not(None))).all()
+    return dict(row.tuple() for row in rows)
+
+
+def were_taken_over(scene: Scene) -> str:
+    """What stood still had changes in hand, and somebody else closed or took them: its results came too late."""
+    held, taken = scene.notes.get("held", 0), scene.notes.get("taken over", 0)
+    return "" if taken else f"of {held} changes in hand of who stood still, nobody took one over"
 
 
 def power_cut(scene: Scene) -> None:
@@ -125,15 +152,17 @@ def _were_cured(scene: Scene) -> str:
 
 SCENARIOS = [
     Scenario("F00", "nothing goes wrong", all_quiet, calm=True),
-    Scenario("F01", "kill -9 of random children of the workers", child_killed, short_of="30 times; here 3 a wave"),
-    Scenario(
-        "F02", "kill -9 of a worker, started again after 1 s", parent_killed, short_of="10 times; here once a wave"
-    ),
-    Scenario("F03", "no sweeper, then three at once", sweeper_gone, short_of="60 s without; here until the last wave"),
+    Scenario("F01", "kill -9 of random children of the workers", child_killed),
+    Scenario("F02", "kill -9 of a worker, started again after 1 s", parent_killed),
+    Scenario("F03", "no sweeper, then three at once", sweeper_gone),
     Scenario("F04", "no beat, then two", beat_gone, short_of="10 min each; here until the last wave"),
     Scenario("F05", "SIGTERM to a worker with a write in hand", ended_in_order, short_of="20 times; here once a wave"),
     Scenario(
-        "F06", "SIGSTOP of a worker past its lease", frozen_past_its_lease, short_of="120 s; here 20 s, leases are 15 s"
+        "F06",
+        "SIGSTOP of a worker past its lease",
+        frozen_past_its_lease,
+        check=were_taken_over,
+        short_of="120 s; here 45 s, leases are 15 s",
     ),
     Scenario(
         "F07",

@@ -8,13 +8,12 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-import secrets
 import shutil
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -26,7 +25,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import make_url
 
 from tests.celery.rig import Process, children, is_alive
-from tests.fault import postgres, settings, wires
+from tests.fault import postgres, wires
 from tests.fault.disk import Disk
 from tests.fault.invariants import Seen
 from tests.fault.postgres import Postgres
@@ -51,11 +50,17 @@ ARGUMENTS = {
 MODULES = {"publisher": "tests.fault.publisher"}
 """What is run where it is not the product itself."""
 OURS = ("broker", "worker", "optout", "beat", "web")
+CLOCKS = ("outbook", *OURS)
 VENDORS = ("outreach", "workbooks")
 
 
 class Unsettled(AssertionError):
     """It did not come true in time."""
+
+
+def _last_words(log: Path) -> list[str]:
+    lines = log.read_text(errors="replace").splitlines()
+    return [line.partition('"exception"')[0][:300] for line in lines if line.strip()][-5:]
 
 
 @dataclass(slots=True)
@@ -68,11 +73,13 @@ class Rig:
     broker: embedded.Broker
     postgres: Postgres | None = None
     wires: Wires = field(default_factory=Wires)
-    disk: Disk | None = None
+    disks: list[Disk] = field(default_factory=list)
     processes: dict[str, Process] = field(default_factory=dict)
     urls: dict[str, str] = field(default_factory=dict)
     environ: dict[str, str] = field(default_factory=dict)
     stopped: set[str] = field(default_factory=set)
+    said: list[str] = field(default_factory=list)
+    """What the commands that did not end with 0 said, the newest last."""
     runs: int = 0
 
     # processes
@@ -111,14 +118,20 @@ class Rig:
         self.runs += 1
         return self.directory / "logs" / f"{self.runs:03}-{name}.log"
 
+    def _settings(self, name: str) -> dict[str, str]:
+        ours = {key: text for key, text in os.environ.items() if not key.startswith("OUTBOOK_")}
+        return {**ours, "PYTHONPATH": str(ROOT), "CHAOS_CLOCK": str(self._clock(name)), **self.environ}
+
+    def _clock(self, name: str) -> Path:
+        return self.directory / "clocks" / name
+
     def _spawn(self, name: str, argv: tuple[str, ...]) -> None:
         log = self._log(name)
-        ours = {key: text for key, text in os.environ.items() if not key.startswith("OUTBOOK_")}
         leash = [sys.executable, "-I", "-S", "-c", embedded._LEASH, str(os.getpid())]
         with log.open("wb") as output:
             popen = subprocess.Popen(
                 [*leash, *argv],
-                env={**ours, "PYTHONPATH": str(ROOT), **self.environ},
+                env=self._settings(name),
                 cwd=self.directory,
                 stdin=subprocess.DEVNULL,
                 stdout=output,
@@ -172,8 +185,8 @@ class Rig:
     def mend(self) -> None:
         """End all faults: the vendors behave, what is frozen goes on, what has died runs again, alone of its kind."""
         self.wires.heal()
-        if self.disk is not None:
-            self.disk.free()
+        self.set_clocks(0, *CLOCKS)
+        self.free()
         for vendor in VENDORS:
             self.control(vendor, "faults", [])
         for name in sorted(self.stopped):
@@ -181,6 +194,11 @@ class Rig:
         for name in [name for name in self.processes if name[-1].isdigit()]:
             self.kill(name)
         self.supervise()
+
+    def free(self) -> None:
+        """Let there be room on every disk again."""
+        for disk in self.disks:
+            disk.free()
 
     def supervise(self) -> None:
         """Start again what has died, as whoever supervises a deployment does."""
@@ -197,23 +215,40 @@ class Rig:
             with contextlib.suppress(Exception):
                 self.kill(name)
         self.broker.close()
+        for disk in self.disks:
+            disk.unmount()
         if self.postgres is not None:
             self.postgres.remove()
-        if self.disk is not None:
-            self.disk.unmount()
+
+    def set_clocks(self, seconds: float, *names: str) -> None:
+        """Let the clocks of processes of ours be off from now on, those that run and those to come (``tests.fault.clock``)."""
+        for name in names:
+            made = self._clock(f".{name}")
+            made.parent.mkdir(exist_ok=True)
+            made.write_text(str(seconds), encoding="ascii")
+            made.replace(self._clock(name))  # nobody reads half of it
 
     def outbook(self, *arguments: str, within_s: float = 120.0) -> tuple[int, str]:
-        """Run a verb to its end; return its exit code and stdout."""
-        ours = {key: text for key, text in os.environ.items() if not key.startswith("OUTBOOK_")}
-        done = subprocess.run(
-            [sys.executable, "-m", "worker", *arguments],
-            env={**ours, "PYTHONPATH": str(ROOT), **self.environ},
-            cwd=self.directory,
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=within_s,
-        )
+        """Run a verb to its end; return its exit code and stdout. What it says beside that is kept, as a process' words are."""
+        log, argv = self._log("outbook"), [sys.executable, "-m", "worker", *arguments]
+        words = f"outbook {' '.join(arguments)}"
+        try:
+            with log.open("wb") as said:
+                done = subprocess.run(
+                    argv,
+                    env=self._settings("outbook"),
+                    cwd=self.directory,
+                    stdout=subprocess.PIPE,
+                    stderr=said,
+                    text=True,
+                    check=False,
+                    timeout=within_s,
+                )
+        except subprocess.TimeoutExpired:
+            raise Unsettled(f"{words} does not end within {within_s:.0f} s: {_last_words(log)}"[:900]) from None
+        if done.returncode:
+            told = " | ".join(_last_words(log)) or done.stdout[-300:]
+            self.said.append(f"{words} ended with {done.returncode}: {told}"[:900])
         return done.returncode, done.stdout
 
     # vendors
@@ -305,13 +340,10 @@ class Rig:
         return {path.name: path.read_bytes() for path in (*logs, *kept)}
 
     def words(self) -> str:
-        """Return the last words of every process of ours, without tracebacks, and whether it lives."""
-        told = []
+        """Return the last words of every process of ours, without tracebacks, and whether it lives; and of failed commands."""
+        told = self.said[-8:]
         for one in self.processes.values():
-            lines = [
-                line.partition('"exception"')[0][:300] for line in one.log.read_text(errors="replace").splitlines()
-            ]
-            told += [f"--- {one.name}, {'alive' if is_alive(one.pid) else 'dead'}", *lines[-5:]]
+            told += [f"--- {one.name}, {'alive' if is_alive(one.pid) else 'dead'}", *_last_words(one.log)]
         return "\n".join(told)
 
     def wait_for(self, claim: Callable[[], bool], within_s: float) -> float:
@@ -326,45 +358,7 @@ class Rig:
         return time.monotonic() - began
 
 
-@contextlib.contextmanager
-def running(
-    directory: Path, store: str = "sqlite", more: Mapping[str, str] | None = None, *, disk_mb: int = 0
-) -> Iterator[Rig]:
-    """Set everything up and start it; nothing of it is left running in the end. ``more`` are further settings."""
-    data = directory / "data"
-    data.mkdir(mode=0o700)
-    disk = Disk.mounted(data, disk_mb) if disk_mb else None
-    (directory / "logs").mkdir()
-    with httpx.Client(timeout=60) as http:
-        broker = embedded.Broker(directory / "broker" if disk else data)
-        made = Rig(directory, f"sqlite:///{data / 'outbook.db'}", http, broker, disk=disk)
-        try:
-            if store == "postgres":
-                made.postgres = Postgres.made()
-                made.database_url = made.postgres.url()
-                made.start("postgres")
-                made.postgres.run(f"CREATE DATABASE {postgres.NAME}")
-            _start_vendors(made)
-            made.start("proxy")
-            made.environ = (
-                _environment(made) | {"OUTBOOK_MAPPING": str(settings.without_brakes(directory))} | dict(more or {})
-            )
-            code, _ = made.outbook("db", "upgrade")
-            assert code == 0, "outbook db upgrade failed"
-            made.start(*OURS)
-            yield made
-        finally:
-            made.close()
-
-
-def _start_vendors(rig: Rig) -> None:
-    rig.start(*VENDORS)
-    for vendor in VENDORS:
-        rig.wait_for(lambda vendor=vendor: _heard(rig, vendor), START_S)  # type: ignore[misc]
-        rig.control(vendor, "reset", {"seed": "chaos", "records": 0})
-
-
-def _heard(rig: Rig, name: str) -> bool:
+def heard(rig: Rig, name: str) -> bool:
     """Tell whether a process has said where it listens, and keep it."""
     found = re.search(r"listening on (http://\S+)", rig.processes[name].log.read_text(errors="replace"))
     if found is not None:
@@ -374,26 +368,5 @@ def _heard(rig: Rig, name: str) -> bool:
 
 def listens(rig: Rig, name: str = "web") -> str:
     """Return where a process listens, once it does."""
-    rig.wait_for(lambda: _heard(rig, name), START_S)
+    rig.wait_for(lambda: heard(rig, name), START_S)
     return rig.urls[name]
-
-
-def _environment(rig: Rig) -> dict[str, str]:
-    """Return the settings of ours: whomever they talk to, they do by way of the proxy."""
-    ports = rig.wires.ports
-    broker_url = make_url(rig.broker.url).set(port=ports["broker"])
-    return {
-        "OUTBOOK_OUTREACH__BASE_URL": f"http://127.0.0.1:{ports['outreach']}",
-        "OUTBOOK_OUTREACH__ACCESS_TOKEN": "sim-access",
-        "OUTBOOK_OUTREACH__WEBHOOK_SECRET": WEBHOOK_SECRET,
-        "OUTBOOK_WORKBOOKS__BASE_URL": f"http://127.0.0.1:{ports['workbooks']}",
-        "OUTBOOK_WORKBOOKS__API_KEY": "sim-key",
-        "OUTBOOK_ALLOW_INSECURE_HOSTS": "1",
-        "OUTBOOK_BROKER_URL": broker_url.render_as_string(hide_password=False),
-        "OUTBOOK_DATABASE_URL": rig.postgres.url(port=ports["store"]) if rig.postgres else rig.database_url,
-        "OUTBOOK_DATA_DIR": str(rig.directory / "data"),
-        "OUTBOOK_CONSOLE__PORT": "0",
-        "OUTBOOK_POLL_SECONDS": "1",
-        "OUTBOOK_SECRET_KEY": secrets.token_urlsafe(32),
-        "OUTBOOK_LOG_LEVEL": "INFO",
-    }

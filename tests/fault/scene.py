@@ -15,6 +15,9 @@ from tests.fault import edits
 from tests.fault.edits import Plan
 from tests.fault.rig import Rig
 
+WAVES = 4
+"""Of a whole run."""
+
 
 @dataclass(slots=True)
 class Scene:
@@ -31,6 +34,10 @@ class Scene:
     people: dict[int, int] = field(default_factory=dict)
     since: dict[str, int] = field(default_factory=dict)
     notes: dict[str, Any] = field(default_factory=dict)
+
+    def often(self, whole: int, quick: int = 1) -> int:
+        """Return how often in this wave, for what is to happen so often in a ``whole`` run. A quick one has fewer waves."""
+        return -(-whole // WAVES) if len(self.plan.waves) >= WAVES else quick
 
     @property
     def last(self) -> bool:

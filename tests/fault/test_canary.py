@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.celery.rig import children
-from tests.fault import edits, rig
+from tests.fault import deployment, edits, rig
 from tests.fault.edits import CANARY, LABEL, RUNNING, Wanted
 from tests.fault.invariants import missing
 from tests.fault.rig import OURS, ROOT, Rig, listens
@@ -84,7 +84,7 @@ def sung(text: str, secrets: tuple[str, ...]) -> list[str]:
 @pytest.mark.timeout(400)
 def test_no_canary_sings(tmp_path: Path) -> None:
     """Synced, refused in words that name somebody, throttled, killed, told: no name, address, phone or secret comes out."""
-    with rig.running(tmp_path, more=settings(tmp_path)) as running:
+    with deployment.running(tmp_path, more=settings(tmp_path)) as running:
         running.edit("workbooks", [{"op": "add_key", "key": KEY}])
         rule = {"type": "person", "field": "person_job_title", "pattern": "Forbidden", "message": REFUSAL}
         running.edit("workbooks", [{"op": "option", "name": "rules", "value": [rule]}])

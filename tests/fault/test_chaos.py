@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.celery.rig import is_alive
-from tests.fault import edits, invariants, rig
+from tests.fault import deployment, edits, invariants
 from tests.fault.disk import NoDisk
 from tests.fault.edits import Wanted
 from tests.fault.invariants import Seen
@@ -27,7 +27,7 @@ PERSON = {"id": 7, "is_deleted": False, "cf_person_outreach_id": "1", "no_email_
 @pytest.mark.timeout(900)
 def test_the_quick_scenarios_hold(tmp_path: Path) -> None:
     """One after the other in one deployment: nothing lost, doubled, taken back or left behind; in the end nothing runs."""
-    with rig.running(tmp_path) as running:
+    with deployment.running(tmp_path) as running:
         for number, name in enumerate(QUICK):
             verdict = play(
                 running,
@@ -53,7 +53,7 @@ def test_a_scenario_holds(name: str, tmp_path: Path) -> None:
     """As above, each in a deployment of its own."""
     scenario = BY_NAME[name]
     try:
-        with rig.running(tmp_path, more=scenario.environ, disk_mb=scenario.disk_mb) as running:
+        with deployment.running(tmp_path, more=scenario.environ, disk_mb=scenario.disk_mb) as running:
             verdict = play(running, scenario, seed=SEED, records=RECORDS)
             assert verdict.violated == [], f"{verdict.violated}\n{running.words()}"
     except NoDisk as problem:
