@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import pytest
 
-from tests.e2e import worlds
+from tests.e2e import crowd, worlds
 from tests.e2e.rig import Stage
 from tests.e2e.worlds import ID, NO_EMAIL, STATE, TITLE
 from worker import bootstrap, config, tasks
 from worker.bootstrap import Runtime
-from worker.remote import base
 from worker.sync import apply, strangers
 
 TICK = "cf_person_sync_to_outreach"
@@ -22,17 +20,10 @@ NOT_LIVE = "not live yet: outbook plan, then outbook resume"
 
 
 @pytest.fixture
-def real(stage: Stage) -> Stage:
-    """The stage whose hosts pass for real ones: nothing in the settings says that they are simulators."""
-    del stage.environ["OUTBOOK_ALLOW_INSECURE_HOSTS"]
-    stage.monkeypatch.setattr(base, "check_host", lambda *_told, **_more: None)
-    checked = config._check_together
-
-    def believing(values: dict[str, str], problems: list[str], **more: bool) -> None:
-        checked({**values, "OUTBOOK_ALLOW_INSECURE_HOSTS": "1"}, problems, **more)
-
-    stage.monkeypatch.setattr(config, "_check_together", believing)
-    return stage
+def real(stage: Stage) -> Iterator[Stage]:
+    """The stage whose hosts pass for real ones."""
+    with crowd.real_hosts(stage):
+        yield stage
 
 
 def writes(stage: Stage) -> list[dict[str, Any]]:
@@ -142,9 +133,7 @@ def test_a_pause_of_the_first_contact_outlives_the_next_start(real: Stage) -> No
 
 def production(stage: Stage) -> None:
     """Both hosts answer as others than those that the store was filled from, with other people under the same ids."""
-    for world, change in ((stage.outreach.world, {"organisation": "org-live"}), (stage.crm.world, {"database_id": 99})):
-        lively: Any = world
-        lively.options = dataclasses.replace(lively.options, **change)
+    crowd.other_tenants(stage)
     for number, one in enumerate(stage.people()):
         stage.set_person(one["id"], first=f"Other{number}", title="Chair")
 

@@ -25,7 +25,7 @@ from worker.sync import fields, held
 
 app = typer.Typer(help="What waits for a person to decide.", no_args_is_help=True)
 MANY = 20
-KINDS = ("brake", "unreadable", "ambiguous", "ask", "conflict", "breaker", fields.FIELD, fields.LABEL)
+KINDS = ("brake", "unreadable", "ambiguous", "ask", "conflict", "breaker", fields.FIELD, fields.LABEL, fields.DENIED)
 
 NEXT = {
     "ambiguous": "outbook link --prospect ID --person ID",
@@ -33,8 +33,11 @@ NEXT = {
     "ask": "outbook held approve --kind ask --as recreate, or --as unlink",
     fields.FIELD: "outbook crm setup --dry-run, or mend it in Workbooks",
     fields.LABEL: "outbook crm setup --dry-run, or mend it in Workbooks",
+    fields.DENIED: "let the key's user change the field in Workbooks; it goes on by itself within the hour",
 }
 """What decides an entry that approval alone does not."""
+MENDED = frozenset({fields.FIELD, fields.LABEL, fields.DENIED})
+"""Kinds of entries that go on once they are mended, and not by approval."""
 
 _Kind = Annotated[str | None, typer.Option("--kind", help=f"Only this kind: {', '.join(KINDS)}.")]
 _Yes = Annotated[bool, typer.Option("--yes", help="Do not ask, however many records hang on it.")]
@@ -86,7 +89,7 @@ def approve(
     """Let entries go on; the next pass looks at each again. A missing field or label needs mending, not approval."""
     settings, store = _opened()
     mapping = bootstrap.known_mapping(settings, store)
-    chosen = [one for one in _chosen(store, selection, kind) if one.kind not in {fields.FIELD, fields.LABEL}]
+    chosen = [one for one in _chosen(store, selection, kind) if one.kind not in MENDED]
     for asked, choices in held.CHOICES.items():
         if any(one.kind == asked for one in chosen) and how not in choices:
             words = " or ".join(f"--as {choice}" for choice in sorted(choices))

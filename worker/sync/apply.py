@@ -21,6 +21,7 @@ from worker.sync import (
     breakers,
     claims,
     deliver,
+    denied,
     doubts,
     exchanges,
     fields,
@@ -111,6 +112,7 @@ def _carry_out(look: _Look, changes: Sequence[Change], batch: Batch, *, primed: 
     cases = [case for case in cases if case.change.id in ours]
     desk = _desk(on, lacking)
     _write_crm(on, cases, batch, desk)
+    denied.heed(on, cases, desk)
     for case in cases:
         if case.plan.outreach:
             _write_outreach(on, case)

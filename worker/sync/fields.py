@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from worker.store.database import Store
 
 KINDS = (Kind.PERSON, Kind.CRM_TASK)
-FIELD, LABEL = "field", "label"
+FIELD, LABEL, DENIED = "field", "label", "denied"
 SEEN = 20
 """People read to learn which columns there are."""
 FRESH = timedelta(hours=1)
@@ -38,7 +38,10 @@ _COMPLETE = "fields_complete"
 
 @dataclass(frozen=True, slots=True)
 class Lack:
-    """One field that cannot be written: ``what`` is FIELD if the CRM has no such field, LABEL if its picklist lacks one."""
+    """One field that cannot be written: ``what`` is FIELD if the CRM has no such field, LABEL if its picklist lacks one.
+
+    DENIED: it is there, and the CRM takes no value of ours for it (``sync.denied``).
+    """
 
     field: str
     what: str
@@ -56,13 +59,13 @@ def lacking(db: sa.Connection) -> frozenset[str]:
 
 
 def unwritable(db: sa.Connection) -> frozenset[str]:
-    """Return the fields that cannot be written: those that the CRM lacks, and those of which it lacks a label."""
+    """Return the fields that cannot be written: those that the CRM lacks, or lacks a label of, or takes of nobody."""
     return lacking(db) | unlabelled(db)
 
 
 def unlabelled(db: sa.Connection) -> frozenset[str]:
-    """Return the fields of which the CRM lacks a label: they are read, and not written."""
-    return frozenset(row.key.partition(":")[2] for row in outbox.holds(db, LABEL))
+    """Return the fields of which the CRM lacks a label, or which it takes of nobody: they are read, and not written."""
+    return frozenset(row.key.partition(":")[2] for kind in (LABEL, DENIED) for row in outbox.holds(db, kind))
 
 
 def are_known(db: sa.Connection, mapping: Mapping, now: datetime) -> bool:
@@ -85,6 +88,7 @@ def check(*, store: Store, crm: Workbooks, mapping: Mapping, now: datetime, refu
         )
     with store.write() as db:
         known = {row.key for kind in (FIELD, LABEL) for row in outbox.holds(db, kind)}
+        known |= {row.key for row in outbox.holds(db, DENIED) if now - row.since >= FRESH}  # tried once more
         for lack in lacks:
             outbox.post_hold(db, key=lack.key, kind=lack.what, words=lack.words, now=now)
         if lacks:

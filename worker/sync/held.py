@@ -84,6 +84,7 @@ class Entry:
             breakers.BREAKER: "the field stays as it is, until it is approved",
             fields.FIELD: "mend it in the CRM or in the mapping; it goes on by itself",
             fields.LABEL: "mend it in the CRM or in the mapping; it goes on by itself",
+            fields.DENIED: "let the key's user change it in the CRM; it goes on by itself within the hour",
         }
         return told.get(self.kind, "it can only be approved")
 

@@ -150,7 +150,7 @@ def _link(case: Case, mapping: Mapping, person: Snapshot | None, prospect: Snaps
     shadow = shadows.agreed(
         view,
         mapping,
-        replace(case.plan, values={**case.plan.values, **_told(case, sent)}),
+        replace(case.plan, values={**case.plan.values, **_told(case, sent, mapping)}),
         crm=person.fields,
         outreach=_held_by_outreach(case, prospect) if prospect else None,
         unwritten=case.unwritten | _left_out(case),
@@ -187,9 +187,10 @@ def _held_by_outreach(case: Case, prospect: Snapshot) -> dict[str, Value]:
     return {**case.view.prospect.fields, **written}
 
 
-def _told(case: Case, sent: dict[str, Value]) -> dict[str, Value]:
-    """Return the computed values that went out otherwise than planned: the words of a refusal."""
-    return {name: value for name, value in sent.items() if name not in case.plan.crm}
+def _told(case: Case, sent: dict[str, Value], mapping: Mapping) -> dict[str, Value]:
+    """Return the computed values that went out otherwise than planned: the words of a refusal, even where a blank was due."""
+    line = mapping.field_of(Computed.ERROR)
+    return {name: value for name, value in sent.items() if name not in case.plan.crm or (line and name == line.crm)}
 
 
 def _person_after(case: Case, mapping: Mapping) -> Snapshot | None:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 DAY_S = 86_400.0
 SYSTEMS = ("outreach", "workbooks")
-HELD = ("ambiguous", "ask", "brake", "breaker", "conflict", "field", "label", "unreadable")
+HELD = ("ambiguous", "ask", "brake", "breaker", "conflict", "denied", "field", "label", "unreadable")
 """The kinds of what waits for a person; told even at nought, so that an alert sees it go."""
 WRITTEN = (Kind.PROSPECT, Kind.PERSON, Kind.CRM_TASK)
 """What Outbook writes, and therefore sees again."""
