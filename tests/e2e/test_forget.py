@@ -160,6 +160,33 @@ def test_an_address_known_only_there_counts_too(stage: Stage) -> None:
     assert about(stage, prospect, copy) == []
 
 
+def test_the_receipt_knows_whom_the_store_does_not(stage: Stage) -> None:
+    """By an address that nothing here bears, before the first pass and again after: who still exists is told each time."""
+    prospect = stage.prospect("zyxcanary@example.com", first="Zyxcanary", last="Zyxashby")
+    person = stage.person(first="Zyxcanary", last="Zyxashby", email="zyxcanary@example.com")
+    stage.enrolled("bea@example.com", first="Bea", last="Brook")
+    for _ in range(2):
+        told = forgot(stage, "--email", "zyxcanary@example.com")
+        assert (told["prospects"], told["people"]) == ([prospect], [person])
+        assert (told["still_in_outreach"], told["still_in_workbooks"]) == ([prospect], [person])
+        stage.sync()
+    assert [one[EMAIL] for one in stage.people() if one.get(ID)] == ["bea@example.com"]
+
+
+def test_one_address_leads_to_the_next(stage: Stage) -> None:
+    """Her prospect has a second address, a person of the CRM that and a third, another prospect the third: all are hers."""
+    prospect, person, _ = somebody(stage)
+    stage.set_prospect(prospect, emails=["zyxcanary@example.com", "zyxcanary@example.net"])
+    other = stage.person(first="Z", last="A", email="zyxcanary@example.net", alternate="zyxcanary@example.org")
+    third = stage.prospect("ZyxCanary@example.org", first="Z", last="A")
+    told = forgot(stage, "--person", str(person))
+    assert (told["prospects"], told["people"], told["addresses"]) == ([prospect, third], [person, other], 3)
+    assert (told["still_in_outreach"], told["still_in_workbooks"]) == ([prospect, third], [person, other])
+    stage.delete_person(other)
+    told = forgot(stage, "--person", str(person), "--person", str(other))
+    assert (told["still_in_workbooks"], told["people"]) == ([person], [person, other])
+
+
 def test_twice_is_once(stage: Stage) -> None:
     """Run again, it finds nothing left to erase and says so."""
     prospect, person, _ = somebody(stage)

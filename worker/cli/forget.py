@@ -45,8 +45,8 @@ def forget(
     with bootstrap.runtime(settings) as runtime:
         on = runtime.applier()
         whom = forgetting.choose(on, named)
-        seen = Seen() if offline else forgetting.look_up(on, whom)
-        whom = forgetting.choose(on, whom | Circle(addresses=seen.addresses))
+        seen = Seen(whom) if offline else forgetting.look_up(on, whom)
+        whom = seen.whom
         number = max(len(whom.prospects), len(whom.people), _size(named))
         many = f"{number} people"
         if number > MANY and not yes and not sure(f"{many} would be forgotten", f"{many} are erased here for good"):

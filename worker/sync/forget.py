@@ -6,7 +6,7 @@ at the door (``sync.door``). The two systems themselves are not touched: who sti
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from worker.core import errors, transforms
@@ -14,28 +14,31 @@ from worker.core.mapping import PERSON_ADDRESSES
 from worker.core.records import Kind, Ref
 from worker.remote import outreach_hints
 from worker.store import backlog, forgotten, selection
+from worker.store.forgotten import Circle
 from worker.sync import identify
 from worker.sync.tenants import WrongTenant
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     import sqlalchemy as sa
 
     from worker.core.records import Snapshot
-    from worker.store.forgotten import Circle
     from worker.sync.case import Applier
 
 PATIENCE_S, BUSY_S = 60.0, 0.25
+ROUNDS = 5
+"""How often the two systems are asked again because of what they answered."""
+_BORNE: dict[Kind, tuple[str, ...]] = {Kind.PROSPECT: ("emails",), Kind.PERSON: PERSON_ADDRESSES}
 
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """What the two systems answered by id: who is still there (None: could not be asked), and the addresses they bear."""
+    """What the two systems answered: who is still there (None: could not be asked), ``whom`` with all that this showed."""
 
+    whom: Circle
     prospects: tuple[int, ...] | None = None
     people: tuple[int, ...] | None = None
-    addresses: frozenset[str] = field(default=frozenset(), repr=False)
     troubles: tuple[str, ...] = ()
 
 
@@ -54,31 +57,64 @@ def choose(on: Applier, named: Circle) -> Circle:
 
 
 def look_up(on: Applier, whom: Circle) -> Seen:
-    """Ask both systems by id who still exists; nothing of the answer is stored. Raise WrongTenant alone."""
-    troubles: list[str] = []
-    addresses: set[str] = set()
-    prospects = people = None
+    """Ask both systems, by id and by address, who still exists; nothing of the answer is stored. Raise WrongTenant alone.
+
+    What is found there of their records and addresses is theirs too, and asked for in turn.
+    """
+    seen = Seen(whom)
+    for _ in range(ROUNDS):
+        troubles: list[str] = []
+        prospects = _asked("Outreach", _prospects, on, whom, troubles)
+        people = _asked("Workbooks", _people, on, whom, troubles)
+        found = [*(prospects or ()), *(people or ())]
+        addresses = {text for one in found for text in transforms.addresses(one, _BORNE[one.ref.kind])}
+        here, there = (_ids(told) for told in (prospects, people))
+        seen = Seen(whom, here, there, tuple(troubles))
+        wider = choose(on, whom | Circle(frozenset(here or ()), frozenset(there or ()), frozenset(addresses)))
+        if wider == whom:
+            break
+        whom = wider
+    return replace(seen, whom=whom)
+
+
+def _asked(
+    where: str, ask: Callable[[Applier, Circle], list[Snapshot]], on: Applier, whom: Circle, troubles: list[str]
+) -> list[Snapshot] | None:
     try:
-        found = on.remotes.outreach.by_ids(Kind.PROSPECT, sorted(whom.prospects), attributes=("emails",), relations=())
-        addresses.update(text for one in found for text in transforms.addresses(one, ("emails",)))
-        prospects = tuple(sorted(one.ref.id for one in found))
+        return ask(on, whom)
     except WrongTenant:
         raise
     except errors.OutbookError as error:
-        troubles.append(f"Outreach could not be asked who still exists there: {error.words}")
-    try:
-        ids = sorted(whom.people)
-        bodies: dict[int, Snapshot] = {}
-        for start in range(0, len(ids), identify.CRM_PAGE):
-            part = ids[start : start + identify.CRM_PAGE]
-            bodies |= identify.read_by_id(on.remotes.crm, Kind.PERSON, part, ("id", *PERSON_ADDRESSES))
-        addresses.update(text for one in bodies.values() for text in transforms.addresses(one, PERSON_ADDRESSES))
-        people = tuple(sorted(crm for crm, one in bodies.items() if not one.deleted))
-    except WrongTenant:
-        raise
-    except errors.OutbookError as error:
-        troubles.append(f"Workbooks could not be asked who still exists there: {error.words}")
-    return Seen(prospects, people, frozenset(addresses), tuple(troubles))
+        troubles.append(f"{where} could not be asked who still exists there: {error.words}")
+        return None
+
+
+def _ids(found: list[Snapshot] | None) -> tuple[int, ...] | None:
+    """Return the ids of those who are there; one that the CRM shows as deleted is not."""
+    return None if found is None else tuple(sorted({one.ref.id for one in found if not one.deleted}))
+
+
+def _prospects(on: Applier, whom: Circle) -> list[Snapshot]:
+    outreach, names = on.remotes.outreach, ("emails",)
+    found = outreach.by_ids(Kind.PROSPECT, sorted(whom.prospects), attributes=names, relations=())
+    return found + _bearing(whom, outreach.prospects_by_email(sorted(whom.addresses), attributes=names))
+
+
+def _people(on: Applier, whom: Circle) -> list[Snapshot]:
+    columns = ("id", *PERSON_ADDRESSES)
+    found: list[Snapshot] = []
+    ids, texts = sorted(whom.people), sorted(whom.addresses)
+    for start in range(0, len(ids), identify.CRM_PAGE):
+        part = ids[start : start + identify.CRM_PAGE]
+        found += identify.read_by_id(on.remotes.crm, Kind.PERSON, part, columns).values()
+    for start in range(0, len(texts), identify.CRM_PAGE):
+        found += _bearing(whom, identify.bearing(on.remotes.crm, texts[start : start + identify.CRM_PAGE], columns))
+    return found
+
+
+def _bearing(whom: Circle, found: Iterable[Snapshot]) -> list[Snapshot]:
+    """Return who truly bears one of the addresses: a filter that was not heeded must not have everybody erased."""
+    return [one for one in found if transforms.addresses(one, _BORNE[one.ref.kind]) & whom.addresses]
 
 
 def forget(on: Applier, whom: Circle, *, sleep: Callable[[float], None]) -> Receipt:

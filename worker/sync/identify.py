@@ -132,6 +132,13 @@ def read_all(
             return found
 
 
+def bearing(crm: Workbooks, addresses: Iterable[str], columns: Collection[str]) -> list[Snapshot]:
+    """Return the living people whom the CRM finds by any of these addresses, the main or the alternate one."""
+    texts = ",".join(_escaped(text) for text in addresses)
+    filters = [(column, "eq", texts) for column in PERSON_ADDRESSES if texts]
+    return read_all(crm, Kind.PERSON, filters, match="or", columns=columns) if filters else []
+
+
 def read_by_id(crm: Workbooks, kind: Kind, ids: Collection[int], columns: Collection[str]) -> dict[int, Snapshot]:
     """Return CRM records by id, tombstones included; who is missing is neither visible nor deleted."""
     if not ids:
