@@ -5,6 +5,8 @@ The tasks themselves run here, in the order of the beat table and of what they r
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import itertools
 import logging
 import time
@@ -22,11 +24,16 @@ from worker import bootstrap, tasks
 from worker.app import app, beat_table
 from worker.bootstrap import Runtime
 from worker.core.records import Kind, System
+from worker.remote import outreach_feeds
+from worker.remote.outreach import Outreach
 from worker.store.cursors import STREAMS
 
-CHANGES = 1000
-"""A minute; half of them states, half prospects."""
-PEOPLE = 2000
+CHANGES, PAGE = 1000, 1000
+"""A minute; half of them states, half prospects. Records a page."""
+PEOPLE = 7000
+"""More than change in the twelve minutes that the longest poll reads: nobody changes twice in it."""
+SMALLER = 20
+"""Changes, people and pages are all so many times fewer than that, which makes the same calls in less time."""
 MINUTES, LEAST = 60, 10
 """At full size, and at least: the tenth poll of a stream looks back further than the others."""
 WARM, LONG_AGO_S = 5, 10_800.0
@@ -65,14 +72,12 @@ def run(scale: float) -> Findings:
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
     minutes = max(LEAST, round(MINUTES * scale))
     found = Findings({"changes a minute": CHANGES, "minutes": minutes})
-    with site(PEOPLE) as here:
+    with site(PEOPLE // SMALLER) as here:
         bent = Bent(here)
-        with mock.patch.object(bootstrap, "now", bent.now), here.runtime() as on:
+        with mock.patch.object(bootstrap, "now", bent.now), _small_pages(), here.runtime() as on:
             one_pass(on)
             one_pass(on)
-            asked = _lived(on, bent, minutes)
-            left = on.budgets
-    made = left[System.OUTREACH].spent()
+            asked, lanes = _lived(on, bent, minutes)
     an_hour = sum(asked.values()) * 60 / minutes
     found.tell("calls of Outreach an hour", an_hour)
     found.tell("share of the hourly limit", 100 * an_hour / HOURLY, "%", most=3.0)
@@ -80,34 +85,49 @@ def run(scale: float) -> Findings:
     found.tell("of that, states and prospects", 100 * polled / HOURLY, "%")
     for name, calls in asked.most_common():
         found.tell(f"of these: {name}", calls * 60 / minutes)
-    found.notes.append("a poll reads 90 s twice, so 500 changes a minute are two pages, and a look ahead for opt-outs")
-    found.notes.append(f"by Outreach's journal; the budget counted by lane, with the first load: {made}")
+    for name, calls in lanes.most_common():
+        found.tell(f"in lane {name}", calls * 60 / minutes)
+    found.notes.append(
+        "500 changes a minute: a poll of a page, then one of two, which reads the overlap; each tenth six or seven"
+    )
+    found.notes.append("by Outreach's journal; the lanes by the budget")
+    found.notes.append(f"pages, people and changes are {SMALLER} times fewer, which makes the same calls")
     return found
 
 
-def _lived(on: Runtime, bent: Bent, minutes: int) -> Counter[str]:
-    """Let so many minutes pass; return Outreach's calls by what they asked for."""
+@contextlib.contextmanager
+def _small_pages() -> Iterator[None]:
+    """Let streams and feeds ask for pages as small as everything else is here."""
+    size = PAGE // SMALLER
+    paged = functools.partialmethod(Outreach.page, size=size)
+    with mock.patch.object(Outreach, "page", paged), mock.patch.object(outreach_feeds, "SIZE", size):
+        yield
+
+
+def _lived(on: Runtime, bent: Bent, minutes: int) -> tuple[Counter[str], Counter[str]]:
+    """Let so many minutes pass; return Outreach's calls by what they asked for, and by lane."""
     here, rung = bent.here, list[tuple[str, ...]]()
     edits = _edits(here)
     bent.skip(LONG_AGO_S)
-    asked: Counter[str] = Counter()
+    asked, before, budget = Counter[str](), Counter[str](), on.budgets[System.OUTREACH]
     with (
         mock.patch.object(tasks, "runtime", return_value=on),
         mock.patch.object(tasks, "ring", side_effect=lambda *told: rung.append(told)),
     ):
         for minute in bent.minutes(WARM + minutes):
-            here.outreach.edit(*itertools.islice(edits, CHANGES))
+            before = Counter(budget.spent()) if minute == WARM else before
+            here.outreach.edit(*itertools.islice(edits, CHANGES // SMALLER))
             rung += _beat(minute)
             _work(rung)
             on.flush()
             told = Counter(_name(call) for call in here.outreach.calls())
             asked += told if minute >= WARM else Counter()
-    return asked
+    return asked, Counter(budget.spent()) - before
 
 
 def _beat(minute: int) -> list[tuple[str, ...]]:
     """Return what beat rings for in this minute."""
-    due = [one for one in beat_table(POLL_S).values() if minute * 60 % one["schedule"] < POLL_S]
+    due = [one for one in beat_table(POLL_S).values() if minute * 60 % one["schedule"].seconds < POLL_S]
     return [(one["task"], *one["args"]) for one in due if one["task"] in CALLING]
 
 
