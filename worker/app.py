@@ -44,8 +44,11 @@ CHECK_S = 3600.0
 ALERTS_S = 30.0
 EXPIRES = 0.9
 """A tick that was not taken up before the next one is worthless: it expires after this share of its interval."""
-RUNG, LASTS = "rung_at", "lasts_s"
-"""What a tick says of itself. Celery's own ``expires`` is told by the clocks of two hosts, which may be hours apart."""
+RUNG, LASTS, PATIENCE_S = "rung_at", "lasts_s", 30.0
+"""What a tick says of itself. Celery's own ``expires`` is told by the clocks of two hosts, which may be hours apart.
+
+On a machine that is very busy a tick waits for a process that is free: so long it lasts at least, however often it comes.
+"""
 EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
 ALIVE = Path(tempfile.gettempdir()) / "outbook-alive"
 """Touched with every task that ends or is rung for: what a container's health check looks at."""
@@ -158,7 +161,12 @@ def beat_table(poll_seconds: float, *, webhooks: bool = False) -> dict[str, dict
 
     def entry(task: str, every: float, *args: str) -> dict[str, Any]:
         evenly = schedule(every, nowfun=_steady)
-        return {"task": task, "schedule": evenly, "args": args, "options": {"headers": {LASTS: every * EXPIRES}}}
+        return {
+            "task": task,
+            "schedule": evenly,
+            "args": args,
+            "options": {"headers": {LASTS: max(every * EXPIRES, PATIENCE_S)}},
+        }
 
     polls = {f"poll-{stream.value}": entry("outbook.poll", poll_seconds, stream.value) for stream in STREAMS}
     if webhooks:
