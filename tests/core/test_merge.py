@@ -300,7 +300,7 @@ A, B, BIG_A = "a@example.com", "b@example.com", "A@EXAMPLE.COM"
 @pytest.mark.parametrize(
     "then, now, written, overwritten",
     [
-        ((A, A), (BIG_A, A), ABSENT, False),  # nothing to write
+        ((B, B), (BIG_A, A), ABSENT, False),  # both sides moved to the same: nothing to write
         ((A, A), (BIG_A, B), BIG_A, True),  # the source stayed: the other side was edited by hand
         ((B, A), (B, BIG_A), ABSENT, False),  # what was made of our value is still there
     ],

@@ -205,6 +205,11 @@ def test_one_unmapped_state_is_not_guessed_over() -> None:
     assert (standing.label, standing.unmapped) == (None, "replied")
 
 
+def test_an_unmapped_state_is_among_the_lines() -> None:
+    """Nothing is guessed, but what each sequence says is still told to whoever asks why."""
+    assert [(line.state.id, line.label) for line in rolled(state("levitating", id=8)).lines] == [(8, None)]
+
+
 def test_order_is_the_mappings_to_choose() -> None:
     """Another order in the mapping makes another label the first."""
     told = mapping(
