@@ -28,11 +28,11 @@ from worker import bootstrap
 from worker.cli import app as front_door
 from worker.cli import stopper
 
-POLL = ("poll", "feeds", "sweep", "intake", "removals", "hints", "ahead", "overlap", "notice", "streams", "fields")
-POLL += ("backfill", "naming")
+READING = ("poll", "feeds", "sweep", "intake", "backfill", "fields")
+NOTICING = ("removals", "hints", "ahead", "overlap", "naming", "notice", "streams")
 IDENTIFY = ("identify", "linking", "strangers", "adoption")
 AROUND = ("run", "tenants", "in_force", "brakes", "resync", "finished")
-STEPS = {f"worker.sync.{name}": "poll" for name in POLL}
+STEPS = {f"worker.sync.{name}": "poll" for name in (*READING, *NOTICING)}
 STEPS |= {f"worker.sync.{name}": "identify" for name in IDENTIFY}
 STEPS |= {f"worker.sync.{name}": "around" for name in AROUND}
 STEPS |= {"worker.store.vault": "refresh"}
