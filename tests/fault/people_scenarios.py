@@ -309,8 +309,8 @@ def opt_out_storm(seed: str, records: int, *, first: int, waves: int) -> Plan:
 def replayed(scene: Scene) -> None:
     """Dead letters are tried again, twice over, while opt-outs are on their way."""
     time.sleep(2)
-    scene.rig.outbook("failures", "retry", "--all", "--yes")
-    scene.rig.outbook("resync", "--all")
+    scene.rig.must("failures", "retry", "--all")
+    scene.rig.must("resync", "--all")
 
 
 def taken_back(seed: str, records: int, *, first: int, waves: int) -> Plan:

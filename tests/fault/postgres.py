@@ -103,7 +103,7 @@ class Postgres:
         """Run statements, each by itself, and return the rows of the last."""
         rows: list[tuple[Any, ...]] = []
         url = make_url(self.url("postgres")).set(drivername="postgresql")
-        with psycopg.connect(url.render_as_string(), autocommit=True, connect_timeout=2) as db:
+        with psycopg.connect(url.render_as_string(), autocommit=True, connect_timeout=20) as db:
             for statement in statements:
                 done = db.execute(statement.encode())
                 rows = done.fetchall() if done.description else []

@@ -129,11 +129,11 @@ def poisoned(scene: Scene) -> None:
     except Unsettled:
         raise Unsettled("F07 the others did not come through beside the poison") from None
     try:
-        rig.wait_for(lambda: _dead(rig) == 1, DOOMED_S)
+        rig.wait_for(lambda: _dead(rig) >= 1, DOOMED_S)  # who eats all memory may be given up first
     except Unsettled:
         raise Unsettled(f"F07 no dead letter of {DOOMED_S:.0f} s: {rig.stuck()}") from None
     rig.edit("outreach", [_titled(prospect, "Cured") for prospect in POISONS])
-    rig.outbook("failures", "retry", "--all")
+    rig.must("failures", "retry", "--all")
 
 
 def _titled(prospect: int, title: str) -> edits.Document:

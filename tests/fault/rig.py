@@ -251,6 +251,12 @@ class Rig:
             self.said.append(f"{words} ended with {done.returncode}: {told}"[:900])
         return done.returncode, done.stdout
 
+    def must(self, *arguments: str) -> None:
+        """Run a verb that has to be understood and to end well; failures it finds (3) are no failure of its own."""
+        code, _ = self.outbook(*arguments)
+        if code not in {0, 3}:
+            raise Unsettled(f"outbook {' '.join(arguments)} ends with {code}")
+
     # vendors
 
     def control(self, vendor: str, name: str, document: object = None) -> Any:  # noqa: ANN401 - a simulator's JSON

@@ -7,17 +7,21 @@ import shutil
 import sqlite3
 import time
 from contextlib import closing
+from datetime import UTC, datetime
 from pathlib import Path
 
 import psycopg
+import sqlalchemy as sa
 from sqlalchemy.engine import make_url
 
 from tests.fault.disk import read_only
 from tests.fault.postgres import NAME, Postgres
 from tests.fault.rig import OURS, Rig, Unsettled
 from tests.fault.scene import Scenario, Scene
+from worker.core.records import Kind
+from worker.store.clocks import CURSOR
 
-AWAY_S, FULL_S, HOUR_S, LIFE_S = 30.0, 8.0, 3_600, 7_200
+AWAY_S, FULL_S, READ_S, HOUR_S, LIFE_S = 30.0, 8.0, 120.0, 3_600, 7_200
 BACKUP = "backup"
 OAUTH = {
     "OUTBOOK_OUTREACH__ACCESS_TOKEN": "",
@@ -136,8 +140,17 @@ def restored(scene: Scene) -> None:
         time.sleep(3)
         rig.kill(*(name for name in OURS if name != "broker"))
         _restore(rig)
+        started = datetime.now(UTC)
         rig.start(*(name for name in OURS if name != "broker"))
+        rig.wait_for(lambda: _was_all_read(rig, started), READ_S)
     time.sleep(2)
+
+
+def _was_all_read(rig: Rig, since: datetime) -> bool:
+    """Tell whether every stream of records was read anew: until then the store cannot know what it lost."""
+    read = sa.select(CURSOR.c.polled_at).where(CURSOR.c.stream.in_([kind.value for kind in Kind]))
+    with rig.store() as db:
+        return all(at is not None and at > since for at in db.scalars(read))
 
 
 def _back_up(rig: Rig) -> None:
