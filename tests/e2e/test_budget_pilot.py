@@ -7,12 +7,14 @@ from datetime import timedelta
 
 import pytest
 
+from tests.e2e.crowd import by_hand
 from tests.e2e.rig import Stage
+from tests.e2e.worlds import NO_EMAIL
 from tests.remote.shares import as_csv, row
 from worker import bootstrap, config, tasks
 from worker.bootstrap import Runtime
 from worker.core.records import System
-from worker.store import budget
+from worker.store import budget, database
 
 STREAM = "prospects"
 
@@ -81,3 +83,21 @@ def test_what_a_share_lacks_waits_first(stage: Stage, short: Runtime) -> None:
     assert told.code == 6, told.err
     assert "asking for what is not known here: about " in told.err
     assert "waits first; the same command goes on later" in told.err
+
+
+def test_a_pass_opts_out_with_what_is_kept_for_it(stage: Stage) -> None:
+    """Where nothing is left of an hour but the tenth that is kept for opt-outs, `sync` still carries every one to Outreach."""
+    many = 30
+    for number in range(many):
+        stage.enrolled(f"p{number}@example.com", first=f"P{number}")
+    stage.sync()
+    stage.later(3_700)
+    people = [int(one["id"]) for one in stage.people()]
+    by_hand(stage, "set", people, fields={NO_EMAIL: True})
+    stage.environ["OUTBOOK_OUTREACH__HOURLY_CALLS"] = "1000"
+    store = database.connect(config.load(stage.environ, stage.directory).database_url.get_secret_value())
+    with store.write() as db:
+        spent = {"system": System.OUTREACH, "lane": "polls", "hour": budget._hour(stage.now()), "calls": 870}
+        budget.add(db, [spent])
+    assert stage.sync(code=None).outreach == {"opted_out": many}
+    assert stage.outreach_calls() > 30

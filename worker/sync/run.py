@@ -10,11 +10,12 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from worker.core import errors
+from worker.core import errors, lanes
 from worker.core.records import Kind, System
 from worker.store import backlog, clocks, cursors, links, mappings, outbox, pauses, runs, vitals
+from worker.store.outbox import Lane
 from worker.store.selection import Chosen
-from worker.sync import brakes, fields, finished, in_force, intake, resync, timing
+from worker.sync import apply, brakes, fields, finished, in_force, intake, resync, timing
 from worker.sync.look import look
 from worker.sync.poll import poll
 from worker.sync.second_net import cast, take_due
@@ -341,6 +342,14 @@ def _heed(this: Pass) -> None:
         in_force.guard(db, this.on.mapping)
 
 
+def _opt_outs(this: Pass) -> Tally:
+    """Apply the opt-outs first: they alone may spend what is kept of an hour's calls."""
+    if this.selection is not None:
+        return Tally()
+    with this.lane(lanes.OPT_OUT):
+        return apply.apply_people(this.on, lanes=(Lane.OPT_OUT,))
+
+
 def _apply(this: Pass, report: Report, patience: float) -> tuple[set[System], float]:
     """Apply until nothing is due, waiting for what falls due within our patience; return which sides were written."""
     on, wrote, busy_s = this.on, set(), 0.0
@@ -351,7 +360,8 @@ def _apply(this: Pass, report: Report, patience: float) -> tuple[set[System], fl
 
     while True:
         heed()
-        told = resync.claim(on, report.chosen, heed)
+        told = _opt_outs(this)
+        told.add(resync.claim(on, report.chosen, heed))
         report.tally.add(told)
         wrote |= {System.CRM} if told.wrote_crm else set()
         wrote |= {System.OUTREACH} if told.wrote_outreach else set()
