@@ -219,7 +219,7 @@ def test_a_record_that_always_breaks_is_a_dead_letter_in_the_end(
     with capture_logs():
         for _ in range(60):
             scene.apply()
-            scene.later(1000)
+            scene.later(300)
     dead, urgent = row_of(scene, 1), row_of(scene, 2)
     assert dead is not None
     assert (dead.state, dead.attempts) == (Standing.DEAD, 8)
