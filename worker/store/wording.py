@@ -1,4 +1,4 @@
-"""The words of SELECTION as a program says them: the names of the options, in JSON, turned into one Selection."""
+"""The words of SELECTION as a message says them: the names of the options, in JSON, turned into one Selection."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from worker.core import errors, transforms
+from worker.core import errors
 from worker.store.selection import Selection
 
 if TYPE_CHECKING:
@@ -39,23 +39,19 @@ def moment_of(text: str, now: datetime) -> datetime:
 
 
 def worded(words: Mapping[str, Any], now: datetime) -> Selection:
-    """Return what ``{"prospect": [7, 8], "email": "…", "since": "2h", "failed": true, "all": false, "limit": 5}`` selects.
+    """Return what ``{"prospect": [7, 8], "since": "2h", "failed": true, "all": false, "limit": 5}`` selects.
 
-    What is named once need be no list. Raise Unclear with every problem; no value is repeated in it.
+    What is named once need be no list. An address is no word here: a broker keeps messages. Raise Unclear with every
+    problem; no value is repeated in it.
     """
     given = {key: value for key, value in words.items() if value is not None}
     told: dict[str, Any] = {}
-    problems = [
-        f"{key}: no word of SELECTION" for key in given if key not in {*_IDS, *_FLAGS, "email", "since", "limit"}
-    ]
+    problems = [f"{key}: no word of a message" for key in given if key not in {*_IDS, *_FLAGS, "since", "limit"}]
     for key, name in _IDS.items():
         ids = _several(given.get(key))
         if not all(type(one) is int and 0 < one <= LARGEST for one in ids):
             problems.append(f"{key}: not an id")
         told[name] = tuple(dict.fromkeys(ids))
-    told["addresses"] = _several(given.get("email"))
-    if not all(isinstance(one, str) and transforms.address(one) for one in told["addresses"]):
-        problems.append("email: not an e-mail address")
     for key, name in _FLAGS.items():
         told[name] = given.get(key, False)
         if not isinstance(told[name], bool):
