@@ -5,8 +5,10 @@ from __future__ import annotations
 import time
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy.engine import make_url
 
 from tests.fault import edits
 from tests.fault.edits import Wanted
@@ -80,8 +82,7 @@ def frozen_past_its_lease(scene: Scene) -> None:
         return
     rig = scene.rig
     rig.fault({"match": {"op": "write"}, "kind": "delay", "times": 4, "args": {"seconds": 3}}, vendors=("workbooks",))
-    rig.wait_for(lambda: bool(_intended(rig)), HELD_S)
-    rig.freeze("worker")
+    rig.wait_for(lambda: _stands_with_writes(rig), HELD_S)
     held = _intended(rig)
     rig.start("worker2")
     time.sleep(FROZEN_S)
@@ -89,6 +90,32 @@ def frozen_past_its_lease(scene: Scene) -> None:
     scene.notes["held"] = len(held)
     scene.notes["taken over"] = sum(now.get(change, fence + 1) > fence for change, fence in held.items())
     rig.thaw("worker")
+
+
+def _stands_with_writes(rig: Rig) -> bool:
+    """Freeze the worker with writes in hand but no lock: with one it stops everybody (SQLite), or keeps its rows (Postgres)."""
+    if not _intended(rig):
+        return False
+    rig.freeze("worker")
+    if _intended(rig) and not _is_locked(rig):
+        return True
+    rig.thaw("worker")
+    return False
+
+
+def _is_locked(rig: Rig) -> bool:
+    """Tell whether somebody holds a lock on a change that is in hand."""
+    file = make_url(rig.database_url).get_backend_name() == "sqlite"
+    patience: dict[str, Any] = {"timeout": 0.5} if file else {"options": "-c lock_timeout=500"}
+    engine = sa.create_engine(rig.database_url, connect_args=patience)
+    try:
+        with engine.begin() as db:
+            db.execute(sa.update(CHANGE).where(CHANGE.c.intent.is_not(None)).values(fence=CHANGE.c.fence))
+    except sa.exc.OperationalError:
+        return True
+    finally:
+        engine.dispose()
+    return False
 
 
 def _intended(rig: Rig, *, everything: bool = False) -> dict[int, int]:
