@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import random
 import time
@@ -51,6 +52,8 @@ def play(
     verdict.note("I1", settled)
     verdict.note("I1", compared)
     verdict.note("I6", invariants.leaks(rig.texts()))
+    with contextlib.suppress(Unsettled):
+        rig.wait_for(rig.is_quiet, PATIENCE_S)  # what fell due just now is not stuck
     verdict.note("I7", rig.stuck())
     verdict.note("I8", rig.broken())
     return verdict
