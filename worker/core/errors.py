@@ -19,6 +19,8 @@ RETRY_BASE_S = 2.0
 RETRY_CAP_S = 900.0
 GIVE_UP_AFTER = 8
 """Attempts at one record before an error of no known kind becomes a dead letter."""
+STALE_AT_ONCE, STALE_CAP_S = 3, 60.0
+"""Whoever saved in between is read at once; only a CRM whose lists lag shows it later, by half a minute (facts, delivery F29)."""
 TRANSIENT_FOR = timedelta(hours=72)
 
 
@@ -144,15 +146,17 @@ def decide(
     """Return what to do with a change whose ``attempt``-th try (from 1) ended in ``error``.
 
     ``jitter`` is a random number of [0, 1): full jitter, ``uniform(0, min(cap, base * 2**attempt))``. A vendor's own
-    wait goes before it. A transient error is retried for 72 hours, a record's fault never, anything unknown eight times.
+    wait goes before it. A transient error is retried for 72 hours, one that somebody saved in between at least once a
+    minute; a record's fault never, anything unknown eight times.
     """
     if isinstance(error, Halt):
         return Halted(error.words)
     if isinstance(error, RecordFault):
         return DeadLetter(error.words)
-    if isinstance(error, StaleVersion) and attempt < GIVE_UP_AFTER:
+    if isinstance(error, StaleVersion) and attempt < STALE_AT_ONCE:
         return RetryAt(now)
-    wait_s = jitter * min(RETRY_CAP_S, RETRY_BASE_S * 2.0 ** min(attempt, 20))
+    cap_s = STALE_CAP_S if isinstance(error, StaleVersion) else RETRY_CAP_S
+    wait_s = jitter * min(cap_s, RETRY_BASE_S * 2.0 ** min(attempt, 20))
     if isinstance(error, Throttled):
         wait_s = error.retry_after_s + wait_s * 0.1
     exhausted = now - first_tried >= TRANSIENT_FOR if isinstance(error, Transient) else attempt >= GIVE_UP_AFTER
