@@ -20,7 +20,7 @@ RETRY_CAP_S = 900.0
 GIVE_UP_AFTER = 8
 """Attempts at one record before an error of no known kind becomes a dead letter."""
 STALE_AT_ONCE, STALE_CAP_S = 3, 60.0
-"""Whoever saved in between is read at once; only a CRM whose lists lag shows it later, by half a minute (facts, delivery F29)."""
+"""Whoever saved in between is read at once; a CRM whose lists lag shows it later, by half a minute (facts, delivery F29)."""
 TRANSIENT_FOR = timedelta(hours=72)
 
 
