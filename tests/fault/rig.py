@@ -100,10 +100,16 @@ class Rig:
                 self._spawn(name, (sys.executable, "-m", MODULES.get(kind, "worker"), *ARGUMENTS[kind]))
 
     def _start_postgres(self) -> None:
+        self.wait_for(self._postgres_runs, START_S)
+
+    def _postgres_runs(self) -> bool:
+        """Tell whether Postgres answers; it does not start while a child of one that was killed still holds its memory."""
         assert self.postgres is not None
-        log = self._log("postgres")
-        self.processes["postgres"] = Process("postgres", self.postgres.spawn(log), log)
-        self.wait_for(self.postgres.answers, START_S)
+        process = self.processes.get("postgres")
+        if process is None or process.popen.poll() is not None:
+            log = self._log("postgres")
+            self.processes["postgres"] = Process("postgres", self.postgres.spawn(log), log)
+        return self.postgres.answers()
 
     def _ends(self) -> list[str]:
         """Return where the proxy's wires lead."""
