@@ -13,6 +13,7 @@ LONG_OVERLAP = timedelta(minutes=10)
 SHORT_OVERLAP = timedelta(seconds=45)
 """Every second run of a crowded stream begins so long before the end of the last one, by the server's time."""
 EVERY_SECOND, EVERY_TENTH = 2, 10
+A_DAY = timedelta(days=1)
 SAFETY = timedelta(seconds=60)
 """A record saved just now may carry a time that lies behind one we have already seen (facts, delivery B.4)."""
 
@@ -53,9 +54,11 @@ def _is_long(polls: int) -> bool:
 def advance(watermark: datetime | None, newest_seen: datetime | None, server_time: datetime) -> datetime | None:
     """Return the watermark after a run that was read to its end.
 
-    It never passes the server's own time less the safety margin, so that a record dated 2099 cannot blind the stream,
-    and never goes back.
+    It never passes the server's own time less the safety margin, so that a record dated 2099 cannot blind the stream. It
+    goes back only with the server's clock: what is edited now is dated by that. By a day at most, for an answer may lie.
     """
+    if watermark is not None and server_time < watermark:
+        return max(server_time - SAFETY, watermark - A_DAY)
     if newest_seen is None:
         return watermark
     moved = min(newest_seen, server_time - SAFETY)
