@@ -29,7 +29,7 @@ API, TOKEN = "/api/v2/", "/oauth/token"
 EXPIRED_S = 7_300
 """A little longer than an access token lives."""
 PROCESSES = 16
-QUIET_S = 120.0
+QUIET_S, LAG_S = 120.0, 30.0
 RENEWING = {
     "OUTBOOK_OUTREACH__ACCESS_TOKEN": "",
     "OUTBOOK_OUTREACH__CLIENT_ID": "sim-client",
@@ -58,14 +58,15 @@ def option(scene: Scene, vendor: str, name: str, value: object) -> None:
 
 def lists_lag(scene: Scene) -> None:
     """The CRM's lists do not know what was written for half a minute, and some creates are never confirmed."""
-    option(scene, "workbooks", "search_lag", 30.0)
+    option(scene, "workbooks", "search_lag", LAG_S)
     scene.rig.fault(fault("lost_reply", "people", "write", times=2), vendors=("workbooks",))
     time.sleep(3)
 
 
 def lists_know_again(scene: Scene) -> str:
-    """Leave nothing behind."""
+    """Leave nothing behind; what was written last has to show before both sides are compared."""
     option(scene, "workbooks", "search_lag", 0.0)
+    time.sleep(LAG_S)
     return ""
 
 
