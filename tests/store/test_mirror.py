@@ -130,6 +130,15 @@ def test_a_date_in_the_future_does_not_blind_us(store: database.Store) -> None:
     assert len(keep(store, Kind.PROSPECT, seen(Kind.PROSPECT, 1, at=later(5), title="mended"), now=later(5))) == 1
 
 
+def test_what_a_clock_that_was_set_back_shows_is_believed(store: database.Store) -> None:
+    """What the mirror holds is dated ten minutes after the vendor's present: only an edit of today can be older."""
+    keep(store, Kind.PROSPECT, seen(Kind.PROSPECT, 1, title="before"), now=NOW)
+    edited = [seen(Kind.PROSPECT, 1, at=later(-600), title="after")]
+    with store.write() as db:
+        assert mirror.note(db, Kind.PROSPECT, edited, now=later(5), theirs=later(-100)).moved == []
+        assert len(mirror.note(db, Kind.PROSPECT, edited, now=later(5), theirs=later(-595)).moved) == 1
+
+
 def test_a_deletion_moves_although_nothing_else_differs(store: database.Store) -> None:
     """A tombstone has the same values and the same lock_version, and still moves; so does its return."""
     living = seen(Kind.PERSON, 7, version=4, title="a")

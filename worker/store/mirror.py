@@ -79,12 +79,19 @@ def save(
 
 
 def note(
-    db: sa.Connection, kind: Kind, seen: Sequence[Seen], *, now: datetime | None = None, ours: bool = False
+    db: sa.Connection,
+    kind: Kind,
+    seen: Sequence[Seen],
+    *,
+    now: datetime | None = None,
+    theirs: datetime | None = None,
+    ours: bool = False,
 ) -> Noted:
     """Bring the mirror up to date and return what that brought. What is equal in all is not written.
 
     A copy that is older than the mirror's, read before our own write landed, is passed over; what answers a write of
-    ``ours`` never is. Without ``now`` only versions tell which copy is the older.
+    ``ours`` never is. Without ``now`` only versions tell which copy is the older. ``theirs`` is what the vendor's clock
+    said when it showed this, ours where it is not known.
     """
     latest = {one.snapshot.ref.id: one for one in seen}
     held = sa.select(*_COMPARED).where(MIRROR.c.kind == kind, among(db, MIRROR.c.id, list(latest)))
@@ -94,7 +101,7 @@ def note(
     echoes = 0
     for record_id, one in latest.items():
         row, snapshot = known.get(record_id), one.snapshot
-        if row and _is_older(snapshot, row, None if ours else now):
+        if row and _is_older(snapshot, row, None if ours else now, theirs or now):
             continue
         if not row or row.fingerprint != one.fingerprint or row.deleted != snapshot.deleted:
             moved.append(one)
@@ -110,14 +117,15 @@ def note(
     return Noted([Moved(before.get(one.snapshot.ref.id), one.snapshot) for one in moved], echoes)
 
 
-def _is_older(snapshot: Snapshot, row: Any, now: datetime | None) -> bool:  # noqa: ANN401 - a row of the driver
+def _is_older(snapshot: Snapshot, row: Any, now: datetime | None, theirs: datetime | None) -> bool:  # noqa: ANN401 - a row of the driver
     if snapshot.version is not None and row.version is not None:
         return bool(snapshot.version < row.version)
-    if now is None or snapshot.updated_at is None or row.updated_at is None:
+    if now is None or theirs is None or snapshot.updated_at is None or row.updated_at is None:
         return False
-    # Outreach has no versions. A row that is dated in the future must not blind us to what is edited today.
+    # Outreach has no versions. A row dated in the vendor's future, whose clock may have been set back since, must not blind
+    # us to what is edited today.
     lately = row.seen_at is None or now < row.seen_at + LATE
-    return bool(lately and snapshot.updated_at < row.updated_at <= now + SKEW)
+    return bool(lately and snapshot.updated_at < row.updated_at <= theirs + SKEW)
 
 
 def _write(

@@ -51,14 +51,16 @@ def keep(
     mapping: Mapping,
     names: Names,
     now: datetime,
+    theirs: datetime | None = None,
     lane: Lane = Lane.EDIT,
 ) -> Told:
     """Store a page and open what follows from it, in the caller's transaction; who was forgotten stays outside.
 
-    ``lane`` is that of sequence states which tell no opt-out: a load of many stands behind single edits.
+    ``theirs`` is what the vendor's clock said then. ``lane`` is that of sequence states which tell no opt-out: a load of
+    many stands behind single edits.
     """
     welcome = door.admitted(db, stream, snapshots, mapping=mapping, names=names, now=now)
-    noted = mirror.note(db, stream, streams.all_seen(welcome, mapping), now=now)
+    noted = mirror.note(db, stream, streams.all_seen(welcome, mapping), now=now, theirs=theirs)
     moved = noted.moved
     if not moved:
         return Told(0, 0, echoes=noted.echoes)

@@ -20,7 +20,7 @@ from worker.sync.ahead import EVERY, Lookout
 from worker.sync.case import kept_alive
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
     from datetime import datetime, timedelta
 
     import sqlalchemy as sa
@@ -143,7 +143,7 @@ def _read(
             step = read(reading, since, remotes=remotes, mapping=mapping, lacking=lacking)
             page = _complete(step.page, stream, store=store, remotes=remotes, mapping=mapping)
             with store.write() as db:
-                told = _keep(db, stream, page.snapshots, mapping=mapping, names=names, now=now())
+                told = _keep(db, stream, page, mapping=mapping, names=names, now=now())
                 _count(db, reading, told, len(page.snapshots), now())
                 overlap.judge(db, reading, newest=step.reading.run_newest, moved=told.moved, last=step.last)
                 _stand(db, reading, step, now())
@@ -159,13 +159,12 @@ def _read(
         reading = step.reading
 
 
-def _keep(
-    db: sa.Connection, stream: Kind, found: Sequence[Snapshot], *, mapping: Mapping, names: Names, now: datetime
-) -> notice.Told:
+def _keep(db: sa.Connection, stream: Kind, page: Page, *, mapping: Mapping, names: Names, now: datetime) -> notice.Told:
     """Store a page. What Outreach shows in its bin is gone; in the CRM a deletion is a snapshot like any other."""
+    found = page.snapshots
     binned = {one.ref.id for one in found if one.deleted and stream.system is System.OUTREACH}
     there = [one for one in found if one.ref.id not in binned]
-    told = notice.keep(db, stream, there, mapping=mapping, names=names, now=now)
+    told = notice.keep(db, stream, there, mapping=mapping, names=names, now=now, theirs=page.server_time)
     if not binned:
         return told
     gone = removals.removed(db, stream, binned, mapping=mapping, names=names, now=now)
