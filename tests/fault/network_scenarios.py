@@ -113,11 +113,14 @@ def partitioned(scene: Scene) -> None:
 
 
 def clocks_off(scene: Scene) -> None:
-    """The vendors' clocks go ten minutes ahead of ours, one falls behind, and both jump back."""
+    """The vendors' clocks go ten minutes ahead of ours, one falls behind, and both jump back.
+
+    Each stays so for some polls: one shows that a clock was set back, the next reads what has been dated by it.
+    """
     shifts = ({"outreach": OFF_S, "workbooks": OFF_S}, {"workbooks": -2 * OFF_S}, {"outreach": -2 * OFF_S})
     for vendor, seconds in shifts[scene.wave % len(shifts)].items():
         scene.rig.control(vendor, "clock", {"shift": seconds})
-    time.sleep(3)
+    time.sleep(8)
 
 
 SCENARIOS = [
@@ -141,7 +144,7 @@ SCENARIOS = [
         "both vendors' clocks 10 min ahead, then back and behind",
         clocks_off,
         alone=True,
-        short_of="our own clocks, which F37b tells",
+        short_of="our own clocks, which F37b tells; a vendor's clock wrong for less than two polls",
     ),
     Scenario(
         "F48",
