@@ -115,12 +115,13 @@ def partitioned(scene: Scene) -> None:
 def clocks_off(scene: Scene) -> None:
     """The vendors' clocks go ten minutes ahead of ours, one falls behind, and both jump back.
 
-    Each stays so for some polls: one shows that a clock was set back, the next reads what has been dated by it.
+    Each stays so for some polls, and after each edit: one shows that a clock was set back, the next what was dated by it.
     """
+    time.sleep(6)
     shifts = ({"outreach": OFF_S, "workbooks": OFF_S}, {"workbooks": -2 * OFF_S}, {"outreach": -2 * OFF_S})
     for vendor, seconds in shifts[scene.wave % len(shifts)].items():
         scene.rig.control(vendor, "clock", {"shift": seconds})
-    time.sleep(8)
+    time.sleep(6)
 
 
 SCENARIOS = [
