@@ -154,14 +154,11 @@ def plan_person(view: PersonView, mapping: Mapping) -> PersonPlan:
     standing = states.roll_up(view.states, mapping.words, mapping.roll_up, opt_out)
     values = _computed(view, mapping, standing)
     draft = _draft(view, mapping, values, opt_out)
-    plan = replace(
-        draft,
-        standing=standing,
-        opt_out=opt_out,
-        fault=_unmapped(standing),
-    )
+    plan = replace(draft, standing=standing, opt_out=opt_out, fault=_unmapped(standing))
     if view.link and view.link.gone:
         return replace(held(plan), action=Action.NOTHING, why="unlinked: it stays so")
+    if _is_anothers(view, mapping):
+        return only_opt_out(replace(plan, action=Action.UPDATE, why="whoever was entered anew has taken over"), mapping)
     if _is_asked_about(view, mapping):
         return _waiting(mapping, plan if view.person else replace(plan, crm={}))
     if view.person is None:
@@ -169,6 +166,12 @@ def plan_person(view: PersonView, mapping: Mapping) -> PersonPlan:
     if view.person.deleted:
         return _deleted_person(view, mapping, plan, view.person.fields)
     return replace(plan, action=Action.UPDATE if plan.crm else Action.NOTHING, why=standing.rule)
+
+
+def _is_anothers(view: PersonView, mapping: Mapping) -> bool:
+    """Tell whether the person of a prospect that is gone bears another's id: taken over since the link was looked at."""
+    borne = view.person.fields.get(mapping.reference) if view.person and not view.person.deleted else None
+    return view.prospect is None and str(borne or "") not in {"", str(view.prospect_id)}
 
 
 def _is_asked_about(view: PersonView, mapping: Mapping) -> bool:
