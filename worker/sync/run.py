@@ -5,6 +5,7 @@ The foreground's `outbook sync` is this loop; the workers do the same through th
 
 from __future__ import annotations
 
+import contextlib
 import uuid
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
@@ -165,6 +166,8 @@ def run(this: Pass) -> Report:
     try:
         _settle(this, report, planned=on)
     except errors.Halt as halt:
+        if isinstance(halt, errors.BudgetSpent):
+            _spend_reserve(this, report)
         report.halt = halt
         vitals.note_halt(on.store, halt, on.now())
         report.troubles.append(halt.words)
@@ -342,12 +345,14 @@ def _heed(this: Pass) -> None:
         in_force.guard(db, this.on.mapping)
 
 
-def _opt_outs(this: Pass) -> Tally:
-    """Apply the opt-outs first: they alone may spend what is kept of an hour's calls."""
-    if this.selection is not None:
-        return Tally()
-    with this.lane(lanes.OPT_OUT):
-        return apply.apply_people(this.on, lanes=(Lane.OPT_OUT,))
+def _spend_reserve(this: Pass, report: Report) -> None:
+    """Apply the opt-outs that are due: they alone may spend what is kept of an hour's calls for them."""
+    with contextlib.suppress(errors.Halt, errors.Transient), this.lane(lanes.OPT_OUT):
+        while not this.dry_run and this.selection is None and not this.stopping():
+            told = apply.apply_people(this.on, lanes=(Lane.OPT_OUT,))
+            report.tally.add(told)
+            if not told.claimed:
+                return
 
 
 def _apply(this: Pass, report: Report, patience: float) -> tuple[set[System], float]:
@@ -360,8 +365,7 @@ def _apply(this: Pass, report: Report, patience: float) -> tuple[set[System], fl
 
     while True:
         heed()
-        told = _opt_outs(this)
-        told.add(resync.claim(on, report.chosen, heed))
+        told = resync.claim(on, report.chosen, heed)
         report.tally.add(told)
         wrote |= {System.CRM} if told.wrote_crm else set()
         wrote |= {System.OUTREACH} if told.wrote_outreach else set()
