@@ -345,3 +345,17 @@ def test_a_stopped_name_is_not_written(stopped: set[str], named: str) -> None:
     told = made(view)
     assert told.crm[named] == "ada@example.com"
     assert not stopped & set(told.crm)
+
+
+# ---- taken over
+
+
+def test_who_is_gone_writes_nothing_to_somebody_elses_person() -> None:
+    """A person that bears another prospect's id was taken over by it meanwhile; only an opt-out still stands for both."""
+    taken = pair(prospect=None, states=(), person=person({**SHOWN, "cf_person_outreach_id": "5000010"}))
+    told = made(taken)
+    assert (told.action, told.crm, told.outreach) == (Action.NOTHING, {}, {})
+    told = made(replace(taken, latched=True))
+    assert (told.action, told.crm, told.outreach) == (Action.UPDATE, {"no_email_soliciting": True}, {})
+    own = made(pair(prospect=None, states=(), person=person({**SHOWN, "cf_person_outreach_id": "7"})))
+    assert own.crm["cf_person_sequence_state"] == "Not Active"
