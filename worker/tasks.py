@@ -209,8 +209,8 @@ def watch_webhooks() -> None:
     on, secret = runtime(), subscriptions.secret_of(runtime().settings)
     if silence := subscriptions.silence(on.store, bootstrap.now()):
         log.warning("webhooks_silent", reason=silence)
-    mine = secret and on.settings.writes == "all"
-    done = subscriptions.watch(on.store, on.remotes.outreach, secret, bootstrap.now()) if secret and mine else None
+    may = on.settings.writes == "all"
+    done = subscriptions.watch(on.store, on.remotes.outreach, secret, bootstrap.now()) if secret and may else None
     if done is not None:
         log.info("webhooks_watched", created=done.created, renewed=done.renewed, refused=done.refused)
     webhooks.clean_all(on.store, bootstrap.now())

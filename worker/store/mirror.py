@@ -101,7 +101,7 @@ def note(
     echoes = 0
     for record_id, one in latest.items():
         row, snapshot = known.get(record_id), one.snapshot
-        if row and _is_older(snapshot, row, None if ours else now, theirs or now):
+        if row and _is_older(snapshot, row, None if ours else now, theirs):
             continue
         if not row or row.fingerprint != one.fingerprint or row.deleted != snapshot.deleted:
             moved.append(one)
@@ -120,12 +120,12 @@ def note(
 def _is_older(snapshot: Snapshot, row: Any, now: datetime | None, theirs: datetime | None) -> bool:  # noqa: ANN401 - a row of the driver
     if snapshot.version is not None and row.version is not None:
         return bool(snapshot.version < row.version)
-    if now is None or theirs is None or snapshot.updated_at is None or row.updated_at is None:
+    if now is None or snapshot.updated_at is None or row.updated_at is None:
         return False
     # Outreach has no versions. A row dated in the vendor's future, whose clock may have been set back since, must not blind
     # us to what is edited today.
     lately = row.seen_at is None or now < row.seen_at + LATE
-    return bool(lately and snapshot.updated_at < row.updated_at <= theirs + SKEW)
+    return bool(lately and snapshot.updated_at < row.updated_at <= (theirs or now) + SKEW)
 
 
 def _write(

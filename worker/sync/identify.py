@@ -99,7 +99,7 @@ def look_up(
     filters: list[tuple[str, str, str]] = []
     if mapping.reference not in lacking:
         filters.append((mapping.reference, "eq", ",".join(str(one.ref.id) for one in wanted)))
-    filters += [(column, "eq", ",".join(_escaped(text) for text in texts)) for column in PERSON_ADDRESSES if texts]
+    filters += _by_address(texts)
     if not wanted or not filters:
         return
     found = read_all(crm, Kind.PERSON, filters, match="or", columns=streams.columns(Kind.PERSON, mapping, lacking))
@@ -112,6 +112,12 @@ def _spellings(prospect: Snapshot) -> set[str]:
     held = prospect.fields.get("emails")
     written = {transforms.clean(text) for text in held if transforms.address(text)} if isinstance(held, list) else set()
     return written | {text.lower() for text in written}
+
+
+def _by_address(addresses: Iterable[str]) -> list[tuple[str, str, str]]:
+    """Return the filters, to be joined by "or", of those who bear any of the addresses; none where there are none."""
+    texts = ",".join(_escaped(text) for text in addresses)
+    return [(column, "eq", texts) for column in PERSON_ADDRESSES if texts]
 
 
 def _escaped(text: str) -> str:
@@ -134,8 +140,7 @@ def read_all(
 
 def bearing(crm: Workbooks, addresses: Iterable[str], columns: Collection[str]) -> list[Snapshot]:
     """Return the living people whom the CRM finds by any of these addresses, the main or the alternate one."""
-    texts = ",".join(_escaped(text) for text in addresses)
-    filters = [(column, "eq", texts) for column in PERSON_ADDRESSES if texts]
+    filters = _by_address(addresses)
     return read_all(crm, Kind.PERSON, filters, match="or", columns=columns) if filters else []
 
 
