@@ -39,6 +39,7 @@ SOLITARY = 1_000
 """From so many records on each scenario has a deployment of its own: looking at all that came before would take longest."""
 EVERYTHING = 5_000
 WAVES_A_MINUTE = 3
+TOLD_MINUTES = 360.0
 
 
 def main() -> int:
@@ -49,6 +50,7 @@ def main() -> int:
     left_out = [one.name for one in chosen if asked.store not in one.stores]
     chosen = [one for one in chosen if one.name not in left_out]
     about = f"seed {' '.join(map(str, seeds))}, {asked.records} records a scenario, store {asked.store}"
+    about += ", as told" if asked.as_told else ""
     _say(f"{about}, {len(chosen)} of {len(SCENARIOS)} scenarios; load {os.getloadavg()[0]:.0f}")
     if left_out:
         _say(f"not with this store: {' '.join(left_out)}")
@@ -60,7 +62,7 @@ def main() -> int:
             lines.append(_row(scenario, verdicts))
             if asked.markdown:
                 page = f"{about}, {time.monotonic() - began:.0f} s in all, load {os.getloadavg()[0]:.0f} at the end"
-                asked.markdown.write_text(_page(lines, chosen[: len(lines)], page), encoding="utf-8")
+                asked.markdown.write_text(_page(lines, _short(asked, chosen[: len(lines)]), page), encoding="utf-8")
     _say("", *_table(lines), "", f"not built: {' '.join(NOT_BUILT)}", out=sys.stdout)
     if any("VIOLATED" in line[-1] for line in lines):
         _say(f"violated; it repeats with --seed {' '.join(map(str, seeds))}")
@@ -88,10 +90,12 @@ def _asked() -> argparse.Namespace:
         "--seeds", type=int, default=1, help="how many seeds to draw; each scenario is played with each (1)"
     )
     parser.add_argument("--records", type=int, help="how many people have a part in each (300)")
-    parser.add_argument("--minutes", type=float, default=2.0, help="how long the soak lasts, F53 (2)")
+    parser.add_argument("--as-told", action="store_true", help="faults last as long as the facts ask for: hours in all")
+    parser.add_argument("--minutes", type=float, help=f"how long the soak lasts, F53 (2; as told {TOLD_MINUTES:.0f})")
     parser.add_argument("--store", choices=("sqlite", "postgres"), default="sqlite", help="what the store is (sqlite)")
     parser.add_argument("--markdown", type=Path, help="write the table into a file, anew after each scenario")
     asked = parser.parse_args()
+    asked.minutes = (TOLD_MINUTES if asked.as_told else 2.0) if asked.minutes is None else asked.minutes
     asked.records = asked.records or (EVERYTHING if asked.all else 300)
     if asked.all and asked.scenario:
         parser.error("--all is every scenario, --scenario is some")
@@ -118,7 +122,8 @@ class _Stand(contextlib.ExitStack):
         waves = max(2, round(self.asked.minutes * WAVES_A_MINUTE)) if scenario.long else WAVES
         try:
             rig = self.rig or self._new(scenario)
-            verdict = play(rig, scenario, seed=seed, records=self.asked.records, first=self.first, waves=waves)
+            how = {"records": self.asked.records, "first": self.first, "waves": waves, "as_told": self.asked.as_told}
+            verdict = play(rig, scenario, seed=seed, **how)
             if verdict.violated:
                 _say(rig.words())
         except NoDisk as problem:
@@ -164,9 +169,15 @@ def _table(lines: list[tuple[str, ...]]) -> list[str]:
     return ["  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip() for row in rows]
 
 
-def _page(lines: list[tuple[str, ...]], chosen: list[Scenario], about: str) -> str:
+def _short(asked: argparse.Namespace, chosen: list[Scenario]) -> list[str]:
+    """Return what each is short of; played as told, only what it is always short of."""
+    of = {one.name: [one.short_of, *([] if asked.as_told else [one.in_short])] for one in chosen}
+    told = {name: "; ".join(words for words in every if words) for name, every in of.items()}
+    return [f"* {name}: the facts ask for {words}" for name, words in told.items() if words]
+
+
+def _page(lines: list[tuple[str, ...]], short: list[str], about: str) -> str:
     marks = [HEADINGS, ("---",) * len(HEADINGS), *lines]
-    short = [f"* {one.name}: the facts ask for {one.short_of}" for one in chosen if one.short_of]
     day = f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC"
     return "\n".join(
         [

@@ -22,14 +22,22 @@ CALM_S, LOAD_S = 300.0, 0.1
 
 
 def play(
-    rig: Rig, scenario: Scenario, *, seed: int, records: int, first: int = 1, waves: int = WAVES, compares: bool = True
+    rig: Rig,
+    scenario: Scenario,
+    *,
+    seed: int,
+    records: int,
+    first: int = 1,
+    waves: int = WAVES,
+    compares: bool = True,
+    as_told: bool = False,
 ) -> Verdict:
     """Play a scenario with prospects from ``first`` on and return what came of it; the same seed gives the same edits.
 
-    ``compares``: `outbook reconcile` must find nothing in the end.
+    ``compares``: `outbook reconcile` must find nothing in the end. ``as_told``: faults last as long as the facts ask for.
     """
     plan = scenario.draw(f"{seed} {scenario.name}", records, first=first, waves=waves)
-    scene = Scene(rig, random.Random(f"{seed} {scenario.name} strikes"), plan)
+    scene = Scene(rig, random.Random(f"{seed} {scenario.name} strikes"), plan, as_told=as_told)
     try:
         scene.people = _prepared(rig, plan, max(CALM_S, records * LOAD_S))
     except Unsettled as problem:

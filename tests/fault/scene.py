@@ -1,7 +1,7 @@
 """What a scenario is made of. Every scenario is data: what is done in each wave, and what must hold besides the invariants.
 
 The invariants (`tests.fault.invariants`) are looked at after every scenario; a scenario of less than the facts ask for says so
-in ``short_of``.
+in ``short_of``. Where it only takes too long for every day, ``in_short`` says it instead, and ``--as-told`` plays it all.
 """
 
 from __future__ import annotations
@@ -24,7 +24,8 @@ class Scene:
     """One wave of a scenario: the edits are made, and this is done while they are on their way.
 
     ``people``: the ids in the CRM of those who were there from the start, by prospect. ``since``: how far both journals had
-    come before the first wave. ``notes`` is the scenario's own, kept from wave to wave.
+    come before the first wave. ``notes`` is the scenario's own, kept from wave to wave. ``as_told``: everything is to last as
+    long as the facts ask for.
     """
 
     rig: Rig
@@ -34,6 +35,11 @@ class Scene:
     people: dict[int, int] = field(default_factory=dict)
     since: dict[str, int] = field(default_factory=dict)
     notes: dict[str, Any] = field(default_factory=dict)
+    as_told: bool = False
+
+    def span(self, told: float, short: float) -> float:
+        """Return how many seconds something lasts that the facts ask ``told`` for, and an ordinary run ``short``."""
+        return told if self.as_told else short
 
     def often(self, whole: int, quick: int = 1) -> int:
         """Return how often in this wave, for what is to happen so often in a ``whole`` run. A quick one has fewer waves."""
@@ -63,6 +69,7 @@ class Scenario:
     (seed, records, first, waves). ``settle_s`` is how long all may take to come right after the last fault. ``environ`` are
     settings that it needs, ``disk_mb`` the size of a disk for its data; it then has a deployment of its own, as has one that is
     ``alone`` because it leaves things behind. A ``long`` one has as many waves as the minutes asked for have thirds.
+    ``in_short`` is what it is short of unless it is played as told.
     """
 
     name: str
@@ -79,3 +86,4 @@ class Scenario:
     stores: tuple[str, ...] = ("sqlite", "postgres")
     settle_s: float = 120.0
     short_of: str = ""
+    in_short: str = ""
