@@ -18,9 +18,10 @@ if TYPE_CHECKING:
 PERSON = records.Kind.PERSON
 
 
-def rows(*data: object, success: object = True) -> dict[str, Any]:
-    """Return a list's reply."""
-    return {"success": success, "total": len(data), "data": list(data), "flash": "", "updates": {}}
+def rows(*data: object, success: object = True, total: object = None) -> dict[str, Any]:
+    """Return a list's reply, which tells as its total the rows of this page unless another is given."""
+    told = len(data) if total is None else total
+    return {"success": success, "total": told, "data": list(data), "flash": "", "updates": {}}
 
 
 FIELDS = [
@@ -95,8 +96,8 @@ def test_metadata_that_is_down_is_down(vendor: Vendor, reply: Reply) -> None:
 def test_a_picklist_is_read_to_its_end(vendor: Vendor, reply: Reply) -> None:
     """Pages are read until one brings nothing new, for a short page proves no end."""
     vendor.says(
-        reply(rows({"id": 1, "value": "Active – Running", "picklist_id": 81}, {"id": 2, "value": "Finished"})),
-        reply(rows({"id": 3, "name": "Pending", "picklist_id": "81"})),
+        reply(rows({"id": 1, "value": "Active – Running", "picklist_id": 81}, {"id": 2, "value": "Finished"}, total=9)),
+        reply(rows({"id": 3, "name": "Pending", "picklist_id": "81"}, total="many")),
         reply(rows()),
     )
     assert vendor.workbooks.picklist(81) == ("Active – Running", "Finished", "Pending")
@@ -105,9 +106,26 @@ def test_a_picklist_is_read_to_its_end(vendor: Vendor, reply: Reply) -> None:
     assert (form["_ff[]"], form["_ft[]"], form["_fc[]"]) == ("picklist_id", "eq", "81")
 
 
+def test_a_picklist_that_says_how_long_it_is_takes_one_call(vendor: Vendor, reply: Reply) -> None:
+    """A short page that is all the list counts is the last; the count is asked for, which lists of people do without."""
+    vendor.says(reply(rows({"id": 1, "value": "Finished"}, {"id": 2, "value": "Pending"}, total="2")))
+    assert vendor.workbooks.picklist(81) == ("Finished", "Pending")
+    assert len(vendor.requests) == 1
+    assert "__skip_total_rows" not in dict(vendor.form())
+
+
+def test_a_full_page_of_a_picklist_is_never_the_last(vendor: Vendor, reply: Reply) -> None:
+    """A vendor that counts the rows of a page only is asked for the next one, where the page was full."""
+    page = [{"id": number, "value": f"Label {number}"} for number in range(1, 101)]
+    vendor.says(reply(rows(*page)), reply(rows({"id": 101, "value": "Pending"}, total=1)), reply(rows()))
+    labels = vendor.workbooks.picklist(81)
+    assert labels is not None
+    assert len(labels) == 101
+
+
 def test_a_picklist_that_repeats_itself_ends(vendor: Vendor, reply: Reply) -> None:
     """A server that ignores the window does not make us read for ever."""
-    vendor.says(reply(rows({"id": 1, "value": "Finished"})))
+    vendor.says(reply(rows({"id": 1, "value": "Finished"}, total=2)))
     assert vendor.workbooks.picklist(81) == ("Finished",)
     assert len(vendor.requests) == 2
 

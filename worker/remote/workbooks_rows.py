@@ -46,12 +46,13 @@ class FieldInfo:
     max_length: int | None
 
 
-def window(form: Form, start: int, limit: int, sort: Sequence[str]) -> None:
+def window(form: Form, start: int, limit: int, sort: Sequence[str], *, counted: bool = False) -> None:
     """Add the rows wanted and their order. ``_limit`` counts only beside ``_start`` (manual, Limiting your query)."""
     form.add("_start", start)
     form.add("_limit", limit)
-    # Without the count, which takes most of the time (manual, Counting rows; two underscores there).
-    form.add("__skip_total_rows", "true")
+    if not counted:
+        # The count takes most of the time (manual, Counting rows; two underscores there).
+        form.add("__skip_total_rows", "true")
     several = "[]" if len(sort) > 1 else ""
     for column in sort:
         form.add(f"_sort{several}", column.removeprefix("-"))
@@ -178,6 +179,12 @@ def entries(document: object, picklist_id: int) -> dict[int, str] | None:
             return None
         found[number] = value
     return found
+
+
+def is_whole(document: object, read: int) -> bool:
+    """Tell whether a list that was ``counted`` says that the rows ``read`` so far are all of it."""
+    total = base.whole(document.get("total")) if isinstance(document, dict) else None
+    return total is not None and 0 < total <= read
 
 
 def _text(value: object) -> str | None:
