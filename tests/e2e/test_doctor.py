@@ -14,6 +14,7 @@ from tests.e2e.rig import Stage
 from tests.e2e.shapes import fits
 from worker.cli import doctor
 from worker.core.checks import fail, ok, warn
+from worker.remote import base
 from worker.sim import outreach, workbooks
 from worker.sim.outreach_options import Options
 
@@ -113,6 +114,19 @@ def test_what_the_crm_lacks_is_told_with_what_comes_near(stage: Stage) -> None:
     }
     assert "no field 'cf_person_sequence_step' on people" in checks["Workbooks, cf_person_sequence_step"][1]
     assert "did you mean 'Active - Running'?" in checks["Workbooks, cf_person_sequence_state"][1]
+
+
+def test_what_is_for_simulators_is_told_where_a_host_is_real(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """OUTBOOK_ALLOW_INSECURE_HOSTS left on before a public host: a warning that names it; a loopback host has none."""
+    assert "Outreach, host" not in _checked(stage, code=0)
+    real = stage.environ["OUTBOOK_OUTREACH__BASE_URL"]
+    monkeypatch.setattr(base, "is_public_host", lambda url: url == real)
+    checks = _checked(stage, code=0)
+    level, words = checks["Outreach, host"]
+    assert level == "warn"
+    assert words.startswith("OUTBOOK_ALLOW_INSECURE_HOSTS is on")
+    assert words.endswith("and 127.0.0.1 is no simulator")
+    assert "Workbooks, host" not in checks
 
 
 def test_one_vendor_away_hides_nothing_of_the_other(stage: Stage) -> None:

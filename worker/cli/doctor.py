@@ -6,6 +6,7 @@ import tempfile
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import typer
 from pydantic import SecretStr
@@ -30,6 +31,7 @@ from worker.sync import outlook as drawing
 FAILED = 1
 DEADLINE_S = 35.0
 """So long a vendor's checks may take; the requests themselves give up after 30 s."""
+INSECURE = "OUTBOOK_ALLOW_INSECURE_HOSTS is on: keys may travel by http://, and a new store does not start paused"
 SHOWN = {Level.OK: "[green]ok[/]", Level.WARN: "[bold yellow]WARN[/]", Level.FAIL: "[bold red]FAIL[/]"}
 OUTREACH, WORKBOOKS = "Outreach", "Workbooks"
 
@@ -162,6 +164,10 @@ def _hosts(settings: Settings) -> tuple[list[Check], set[str]]:
         except ValueError as error:
             wrong.add(name)
             checks.append(fail(name, str(error), f"mend OUTBOOK_{name.upper()}__BASE_URL"))
+            continue
+        if settings.allow_insecure_hosts and base.is_public_host(url):
+            words = f"{INSECURE}, and {urlsplit(url).hostname} is no simulator"
+            checks.append(warn(f"{name}, host", words, "unset it, and start the workers again: it is for simulators"))
     return checks, wrong
 
 
@@ -228,5 +234,5 @@ def collect(name: str, checks: Callable[[], Iterable[Check]], found: list[Check]
     except errors.OutbookError as error:
         found.append(fail(name, error.words, "mend that, then look again"))
     except Exception as error:  # noqa: BLE001 - a check that nobody foresaw to fail must not hide the others
-        words = telemetry.scrub(f"{type(error).__name__}: {error}")[:200]
+        words = f"{errors.told(error)} at {telemetry.place(error)}"
         found.append(fail(name, f"could not be looked at ({words})", "tell the maintainers"))

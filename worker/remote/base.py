@@ -159,8 +159,14 @@ def check_host(base_url: str, *, allow_insecure: bool) -> None:
         return
     if url.scheme != "https":
         raise ValueError(f"{url.host} must be reached by https")
-    if not all(_is_public(address) for address in _addresses(url.host.rstrip("."), url.port or 443)):
+    if not is_public_host(base_url):
         raise ValueError(f"{url.host} is a private, loopback or link-local address")
+
+
+def is_public_host(base_url: str) -> bool:
+    """Tell whether the host of a URL is one of the public internet, as far as its name resolves."""
+    url = httpx.URL(base_url)
+    return all(_is_public(address) for address in _addresses(url.host.rstrip("."), url.port or 443))
 
 
 def _addresses(host: str, port: int) -> list[str]:
@@ -211,10 +217,12 @@ class Client:
         now: Callable[[], datetime],
         tick: Callable[[], float] = time.monotonic,
         after_call: Callable[[str, str, float], None] = lambda _operation, _outcome, _seconds: None,
+        heed: Callable[[str], None] = lambda _operation: None,
     ) -> None:
         """Keep the hooks: ``before_call`` runs before every request that leaves and may raise BudgetSpent.
 
-        ``after_call`` is told what kind of request it was, how it ended and how many seconds that took.
+        ``heed`` is told before that what kind of request it is and may raise Resting, ``after_call`` also how it ended and
+        how many seconds that took.
         """
         self.system = system
         self.rate_limit: RateLimit | None = None
@@ -225,6 +233,7 @@ class Client:
         self._http = http
         self._before_call = before_call
         self._after_call = after_call
+        self._heed = heed
         self._tick = tick
 
     def url(self, path: str, params: Iterable[tuple[str, str]] = ()) -> httpx.URL:
@@ -247,8 +256,10 @@ class Client:
 
     def exchange(self, ask: Ask) -> Reply:
         """Return the complete answer to one request; raises NotSent when it surely never left, else Unanswered."""
+        operation, outcome = _operation(ask), "unanswered"
+        self._heed(operation)
         self._before_call()
-        operation, outcome, started = _operation(ask), "unanswered", self._tick()
+        started = self._tick()
         with traces.span("call", system=self.system, operation=operation) as span:
             try:
                 reply = self._exchanged(ask, started)
@@ -291,13 +302,13 @@ class Client:
             last = attempt == RETRIES or self._tick() - started > RETRY_WITHIN_S
             try:
                 return once()
+            except (errors.Resting, LinkRefused):
+                raise
             except errors.Throttled as error:
                 error.system = self.system
                 if last or error.retry_after_s > SLEPT_THROUGH_S:
                     raise
                 wait_s = error.retry_after_s
-            except LinkRefused:
-                raise
             except errors.RemoteDown as error:
                 error.system = self.system
                 if last or not (repeatable or isinstance(error, NotSent)):
