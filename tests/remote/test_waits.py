@@ -50,3 +50,12 @@ def test_the_first_of_several_numbers_counts(text: str | None, number: int | Non
 def test_no_date_is_made_of_nonsense(text: str) -> None:
     """What is no HTTP date is None, never an error."""
     assert waits.http_date(text) is None
+
+
+@pytest.mark.parametrize("text", ["2016-12-31T23:59:60Z", "2016-12-31T23:59:60.000Z", "2017-01-01T00:59:60+01:00"])
+def test_a_leap_second_is_the_second_before_it(text: str) -> None:
+    """A record that was saved in a leap second has a time all the same; so has an answer sent in one."""
+    before = datetime(2016, 12, 31, 23, 59, 59, tzinfo=UTC)
+    assert waits.iso_date(text) == before
+    assert waits.http_date("Sat, 31 Dec 2016 23:59:60 GMT") == before
+    assert waits.iso_date("2016-12-31T23:60:00Z") is None

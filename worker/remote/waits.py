@@ -62,7 +62,7 @@ def http_date(text: str) -> datetime | None:
     if ":" not in text:
         return None
     try:
-        return _utc(parsedate_to_datetime(text))
+        return _utc(parsedate_to_datetime(_unleapt(text)))
     except (TypeError, ValueError, IndexError, OverflowError):
         return None
 
@@ -70,9 +70,14 @@ def http_date(text: str) -> datetime | None:
 def iso_date(text: str) -> datetime | None:
     """Return an ISO 8601 date or time as aware UTC (UTC where it names no zone), or None."""
     try:
-        return _utc(datetime.fromisoformat(text))
+        return _utc(datetime.fromisoformat(_unleapt(text)))
     except (ValueError, OverflowError):
         return None
+
+
+def _unleapt(text: str) -> str:
+    """Return a time with the second before a leap second in its place, which nobody here can count (RFC 3339, appendix D)."""
+    return re.sub(r"(?<=:[0-5]\d):60(?!\d)", ":59", text)
 
 
 def _number(text: str) -> float | None:
