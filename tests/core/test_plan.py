@@ -315,11 +315,13 @@ def test_no_name_the_address_is_the_name(fields: dict[str, Value], written: dict
 
 
 @pytest.mark.parametrize("emails", [None, [], ["no address"]])
-def test_who_comes_back_without_name_and_address_is_nameless(emails: Value) -> None:
-    """Deleted in the CRM, no name on either side and no address: created again all the same, the name left blank."""
+def test_who_comes_back_without_name_and_address_is_called_by_number(emails: Value) -> None:
+    """Deleted in the CRM, no name on either side and no address: a CRM that wants a name gets one that finds the prospect."""
     nobody = prospect(firstName=None, lastName=None, emails=emails)
-    told = made(pair(prospect=nobody, person=person(version=9, deleted=True)))
-    assert (told.action, told.crm["person_last_name"]) == (Action.RECREATE, None)
+    view = pair(prospect=nobody, person=person(version=9, deleted=True))
+    told = made(view)
+    assert (told.action, told.crm["person_last_name"]) == (Action.RECREATE, f"Prospect {view.prospect_id}")
+    assert "lastName" not in told.outreach
 
 
 def test_the_address_as_name_is_not_sent_back() -> None:

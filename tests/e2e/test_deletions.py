@@ -57,6 +57,17 @@ def test_a_person_edited_and_then_deleted_keeps_the_edit(stage: Stage, linked: t
     assert [stage.person_of(prospect)[TITLE], stage.of_prospect(prospect)["title"]] == ["Planner", "Planner"]
 
 
+def test_who_has_neither_name_nor_address_comes_back_under_a_number(stage: Stage, linked: tuple[int, int]) -> None:
+    """Emptied in Outreach and deleted in the CRM, which takes nobody without a name: no failure, and nothing sent back."""
+    prospect, person = linked
+    stage.set_prospect(prospect, firstName=None, lastName=None, emails=[])
+    stage.delete_person(person)
+    assert stage.sync().crm == {"recreated": 1}
+    assert stage.person_of(prospect)["name"] == f"Prospect {prospect}"
+    stage.settled()
+    assert stage.of_prospect(prospect).get("lastName") is None
+
+
 def test_a_deletion_between_poll_and_write_is_seen_by_the_failing_update(stage: Stage, linked: tuple[int, int]) -> None:
     """The person vanishes after it was polled: the refused update leads to one re-creation in the same pass."""
     prospect, person = linked

@@ -349,7 +349,7 @@ def _deleted_person(view: PersonView, mapping: Mapping, plan: PersonPlan, told: 
 
 
 def _with_name(prospect: Snapshot, view: PersonView, mapping: Mapping, crm: Dict[str, Value]) -> dict[str, Value]:
-    """Return the fields of a person about to be created; one without a name is called by the address."""
+    """Return the fields of a person about to be created; one without a name is called by the address, else by number."""
     named = {line.outreach: line.crm for line in mapping.copied if line.outreach in {"firstName", "lastName"}}
     if any(not transforms.is_blank(crm.get(name)) for name in named.values()):
         return dict(crm)
@@ -357,7 +357,7 @@ def _with_name(prospect: Snapshot, view: PersonView, mapping: Mapping, crm: Dict
     first = next((text for text in emails if transforms.address(text)), None) if isinstance(emails, list) else None
     wanted = (named.get("lastName"), named.get("firstName"))
     chosen = next((name for name in wanted if name and name not in view.stopped), "name")
-    return {**crm, chosen: transforms.clean(first) if first else None}
+    return {**crm, chosen: transforms.clean(first) if first else f"Prospect {view.prospect_id}"}
 
 
 def held(plan: PersonPlan) -> PersonPlan:
