@@ -19,13 +19,14 @@ from typing import TYPE_CHECKING, Any
 import celery
 import kombu.exceptions
 import redis
+import sqlalchemy as sa
 import structlog
 
 from worker import bootstrap, config
 from worker.app import EVENTS_S, LASTS, RUNG, app
 from worker.core import errors, lanes
 from worker.core.records import Kind
-from worker.store import backlog, clocks, exchanges, mappings, outbox, vitals, webhooks, wording
+from worker.store import backlog, clocks, database, exchanges, mappings, outbox, vitals, webhooks, wording
 from worker.store.outbox import Lane
 from worker.sync import (
     alerts,
@@ -60,6 +61,11 @@ POLL_FOR = timedelta(seconds=40)
 """A first load takes as many tasks of this length as it needs; each goes on from the last page."""
 APPLY_S = 1.0
 """So long a message goes on applying: many batches where much is due, and whatever else waits for this worker waits little."""
+OUTAGE_S = 60.0
+AWAY = "the database cannot be used"
+AFTERWARDS = (
+    "nothing is lost and work goes on by itself once it can; start it, give it room, or mend OUTBOOK_DATABASE_URL"
+)
 RINGS = 4
 """Messages a sweep sends at most: as many as workers can usefully take up at once."""
 
@@ -94,11 +100,46 @@ def heed_mapping() -> None:
     fields.check(store=on.store, crm=on.remotes.crm, mapping=on.mapping, now=bootstrap.now())
 
 
+class Outage:
+    """A database that is away: told of once a minute, not with every task, and once when it is back."""
+
+    def __init__(self) -> None:
+        self._told: float | None = None
+        self._put_off = 0
+
+    def note(self, task: str, why: str, error: BaseException) -> None:
+        """Count a task that found no database; where it came up is told to whoever listens that closely."""
+        log.debug("database_away", task=task, exc_info=error)
+        self._put_off += 1
+        if self._told is None or time.monotonic() - self._told >= OUTAGE_S:
+            self._told = time.monotonic()
+            log.error("database_away", put_off=self._put_off, reason=f"{AWAY} ({why}): {AFTERWARDS}")
+
+    def over(self) -> None:
+        """Begin anew, now that a task has found its database."""
+        if self._told is not None:
+            log.info("database_back", put_off=self._put_off)
+            self._told, self._put_off = None, 0
+
+
+outage = Outage()
+
+
 class OutbookTask(celery.Task):  # type: ignore[type-arg]
     """Turns a foreseen fault into one line: the row in the store says what happens next, not the message."""
 
     def __call__(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - Celery's own signature
-        """Run the task; a halt is an error, anything transient a warning."""
+        """Run the task; a halt is an error, anything transient a warning, a database that is away one error for all."""
+        try:
+            self._attempt(*args, **kwargs)
+            outage.over()
+        except sa.exc.DBAPIError as error:
+            why = database.why_away(error)
+            if why is None:
+                raise
+            outage.note(self.name, why, error)
+
+    def _attempt(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - as above
         try:
             heed_mapping()
             runtime().guard.heed()

@@ -66,6 +66,20 @@ def connect(url: str) -> Store:
     return Store(engine)
 
 
+def why_away(error: sa.exc.DBAPIError) -> str | None:
+    """Return in a word why the database cannot be used just now; None if it is there and something is wrong with us."""
+    code = getattr(error.orig, "sqlite_errorname", None) or getattr(error.orig, "sqlstate", None) or ""
+    lost = error.connection_invalidated or (isinstance(error, sa.exc.OperationalError) and error.statement is None)
+    if not lost and not code.startswith(_AWAY):
+        return None
+    return code or type(error.orig).__name__
+
+
+_AWAY = (
+    # SQLSTATE: connection, no room or no connection left, shut down, read-only (Postgres, Appendix A)
+    *("08", "53", "57P0", "25006"),
+    *("SQLITE_BUSY", "SQLITE_CANTOPEN", "SQLITE_FULL", "SQLITE_IOERR", "SQLITE_READONLY"),
+)
 _json = msgspec.json.Encoder()
 _IDS: Any = postgresql.ARRAY(sa.BigInteger)
 _engines: weakref.WeakSet[sa.Engine] = weakref.WeakSet()
