@@ -7,6 +7,7 @@ leave the root logger alone (``worker_hijack_root_logger=False``, and ``configur
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import re
 import sys
@@ -172,7 +173,8 @@ class _StderrHandler(logging.Handler):
             line = self.format(record)
         except Exception as error:  # noqa: BLE001 - a log line must never end the work it tells of
             line = f"a log line of {record.name} at {record.filename}:{record.lineno} is lost ({type(error).__name__})"
-        sys.stderr.write(line + "\n")
+        with contextlib.suppress(OSError):  # a full disk costs the line, not the work
+            sys.stderr.write(line + "\n")
 
 
 def _log_uncaught(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
