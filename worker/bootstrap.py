@@ -21,6 +21,7 @@ from worker.remote.outreach import Outreach
 from worker.remote.workbooks import Workbooks
 from worker.store import clocks, copy, counters, database, pauses, seal, upgrade, vitals
 from worker.store.budget import Budget
+from worker.store.circuits import Circuits
 from worker.store.counters import Counters
 from worker.store.links import Names
 from worker.store.selection import Selection
@@ -273,9 +274,10 @@ def runtime(settings: Settings, mapping: Mapping | None = None, *, guarded: bool
         System.CRM: Budget(store, system=System.CRM, hourly=None, yearly=None, now=now),
     }
     counted = Counters(store)
+    counting = _Counting(budgets, counted, {system: Circuits(store, system, now) for system in System})
     with base.http_client() as outreach_http, base.http_client() as crm_http:
-        outreach = partial(_client, System.OUTREACH, settings.outreach.base_url, outreach_http, budgets, counted)
-        crm = partial(_client, System.CRM, settings.workbooks.base_url, crm_http, budgets, counted)
+        outreach = partial(_client, System.OUTREACH, settings.outreach.base_url, outreach_http, counting)
+        crm = partial(_client, System.CRM, settings.workbooks.base_url, crm_http, counting)
         tokens, api_key = _tokens(settings, store, outreach(), key), settings.workbooks.api_key.get_secret_value()
         who, whose = Outreach(outreach(), tokens), Workbooks(crm(), api_key)
         guard = Guard(store, now, {System.OUTREACH: who.identity, System.CRM: lambda: whose.login().database_id})
@@ -300,18 +302,33 @@ def _pass_over() -> None:
     atexit.register(gc.unfreeze)
 
 
+@dataclass(frozen=True, slots=True)
+class _Counting:
+    """What the calls of a process are counted by."""
+
+    budgets: dict[System, Budget]
+    counters: Counters
+    circuits: dict[System, Circuits]
+
+
 def _client(
     system: System,
     url: str,
     http: httpx.Client,
-    budgets: dict[System, Budget],
-    counted: Counters,
+    counting: _Counting,
     *,
     watch: Callable[[System], None] | None = None,
 ) -> base.Client:
-    """Return a client whose every request is counted, and watched by the guard unless that is who asks."""
-    budget = budgets[system]
+    """Return a client whose every request is counted, and watched by the guard unless that is who asks.
+
+    One that is watched makes no call while its circuit is open.
+    """
+    budget, circuits = counting.budgets[system], counting.circuits[system]
     noted: base.RateLimit | None = None
+
+    def after_call(operation: str, outcome: str, seconds: float) -> None:
+        counting.counters.called(VENDORS[system], operation, outcome, seconds)
+        circuits.note(operation, outcome, seconds)
 
     def before_call() -> None:
         nonlocal noted
@@ -331,7 +348,8 @@ def _client(
         sleep=time.sleep,
         jitter=random.random,
         now=now,
-        after_call=partial(counted.called, VENDORS[system]),
+        after_call=after_call,
+        heed=circuits.heed if watch else lambda _operation: None,
     )
     return client
 

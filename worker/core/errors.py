@@ -54,6 +54,10 @@ class Throttled(Transient):
         self.retry_after_s = retry_after_s
 
 
+class Resting(Throttled):
+    """Nobody was asked: most calls of this kind have failed just now, and one finds out now and then (``core.circuit``)."""
+
+
 class RemoteDown(Transient):
     """No answer, or one that is no answer: refused, timed out, 5xx, HTML or broken JSON with status 200."""
 

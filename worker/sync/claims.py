@@ -9,7 +9,8 @@ import sqlalchemy as sa
 
 from worker import traces
 from worker.core import errors
-from worker.store import backlog, outbox
+from worker.store import backlog, circuits, outbox
+from worker.store.outbox import Lane
 from worker.sync import poison, receipts
 from worker.sync.case import kept_alive
 from worker.sync.tally import Tally
@@ -52,8 +53,12 @@ def _worked_on(on: Applier, changes: Sequence[Change], work: Callable[[list[Chan
     mine = poison.weeded(on, changes)
     if not mine:
         return Tally(claimed=len(changes))
+    urgent = any(change.lane is Lane.OPT_OUT for change in mine)
     try:
-        with kept_alive(on.store, lambda db: outbox.renew(db, mine, on.now())):
+        with (
+            kept_alive(on.store, lambda db: outbox.renew(db, mine, on.now())),
+            circuits.urgently() if urgent else contextlib.nullcontext(),
+        ):
             return work(mine)
     except errors.OutbookError as error:
         with on.store.write() as db:
