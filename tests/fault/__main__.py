@@ -116,13 +116,14 @@ class _Stand(contextlib.ExitStack):
 
     def play(self, scenario: Scenario, seed: int) -> Verdict:
         """Play a scenario and return what came of it."""
-        apart = scenario.alone or scenario.environ or scenario.disk_mb or self.asked.records >= SOLITARY
+        records = max(self.asked.records, scenario.told if self.asked.as_told else 0)
+        apart = scenario.alone or scenario.environ or scenario.disk_mb or records >= SOLITARY
         if apart:
             self.end()
         waves = max(2, round(self.asked.minutes * WAVES_A_MINUTE)) if scenario.long else WAVES
         try:
             rig = self.rig or self._new(scenario)
-            how = {"records": self.asked.records, "first": self.first, "waves": waves, "as_told": self.asked.as_told}
+            how = {"records": records, "first": self.first, "waves": waves, "as_told": self.asked.as_told}
             verdict = play(rig, scenario, seed=seed, **how)
             if verdict.violated:
                 _say(rig.words())
@@ -130,7 +131,7 @@ class _Stand(contextlib.ExitStack):
             verdict = Verdict(violated=[f"not played: {problem}"])
         except Exception as error:  # noqa: BLE001 - one scenario that cannot be played must not hide the others
             verdict = Verdict(violated=[f"I1 not played to its end: {type(error).__name__}: {error}"[:600]])
-        self.first = 1 if apart or verdict.violated else self.first + self.asked.records
+        self.first = 1 if apart or verdict.violated else self.first + records
         if verdict.violated or apart:
             self.end()
         return verdict

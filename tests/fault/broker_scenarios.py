@@ -3,28 +3,34 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import signal
 import time
 from collections.abc import Iterator
 
 import httpx
 
-from tests.celery.rig import QUEUES, is_alive
+from tests.celery.rig import QUEUES, children, is_alive
 from tests.fault.rig import START_S, Rig, Unsettled, listens
 from tests.fault.scene import Scenario, Scene
 
-PUBLISHER_S, FROZEN_S, RESUME_S = 12.0, 60.0, 60.0
-FULL_S, PILE_S = 6.0, 3.0
+PUBLISHER_S, FROZEN_S, RESUME_S, AWAY_S = 12.0, 60.0, 60.0, 30.0
+FULL_S, PILE_S, LATE_S = 6.0, 3.0, 600.0
+LOST = ("*", "*unacked*", "*_kombu.binding.*")
+UNACKED = "outbook:unacked"
 POLLS = 8
 """More calls than what was under way can still make by itself."""
 
 
 def broker_lost(scene: Scene) -> None:
-    """The broker is killed and comes back empty, ten times in all."""
+    """The broker is killed and comes back empty half a second to half a minute later, ten times in all."""
     for _ in range(scene.often(10)):
         time.sleep(scene.chance.uniform(0.2, 1))
         scene.rig.kill("broker")
         scene.rig.forget_messages()
-        time.sleep(scene.chance.uniform(0.5, 3))
+        longest = scene.as_told and "away" not in scene.notes
+        away_s = scene.notes["away"] = AWAY_S if longest else scene.chance.uniform(0.5, scene.span(AWAY_S, 3))
+        time.sleep(away_s)
         scene.rig.start("broker")
 
 
@@ -37,12 +43,37 @@ def broker_killed(scene: Scene) -> None:
 
 
 def messages_lost(scene: Scene) -> None:
-    """The broker is emptied, or what it holds unacknowledged or its bindings vanish."""
-    time.sleep(scene.chance.uniform(0.2, 1))
-    with scene.rig.messages() as db:
-        for key in list(db.scan_iter(("*", "*unacked*", "*_kombu.binding.*")[scene.wave % 3])):
-            db.delete(key)
+    """The broker is emptied, or what it holds unacknowledged or its bindings vanish: by turns, with such messages there."""
+    pattern = LOST[scene.wave % len(LOST)]
+    with _taking_nothing_up(scene.rig), scene.rig.messages() as db:
+        with contextlib.suppress(Unsettled):
+            scene.rig.wait_for(lambda: bool(db.exists(UNACKED)), PILE_S)
+        keys = list(db.scan_iter(pattern))
+        if not keys:
+            raise Unsettled(f"F11 the broker holds no {pattern}")
+        if pattern == "*":
+            db.flushall()
+        else:
+            db.delete(*keys)
     time.sleep(1)
+
+
+@contextlib.contextmanager
+def _taking_nothing_up(rig: Rig) -> Iterator[None]:
+    """Let the workers' pools stand still: a message that is handed to one stays unacknowledged."""
+    pools = [child for name in ("worker", "optout") for child in children(rig.processes[name].pid)]
+    try:
+        for child in pools:
+            _signal(child, signal.SIGSTOP)
+        yield
+    finally:
+        for child in pools:
+            _signal(child, signal.SIGCONT)
+
+
+def _signal(pid: int, number: signal.Signals) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, number)
 
 
 def broker_frozen(scene: Scene) -> None:
@@ -60,7 +91,7 @@ def broker_frozen(scene: Scene) -> None:
                 raise Unsettled(f"F12 readyz answers {code}")
             time.sleep(max(0.0, 2 - (time.monotonic() - began)))
         scene.rig.thaw("broker")
-    _goes_on(scene, "F12")
+    goes_on(scene, "F12")
 
 
 @contextlib.contextmanager
@@ -78,7 +109,7 @@ def _publishing(rig: Rig) -> Iterator[None]:
         raise Unsettled(f"F12 a ring took {longest:.1f} s, above {PUBLISHER_S:.0f}")
 
 
-def _goes_on(scene: Scene, name: str) -> None:
+def goes_on(scene: Scene, name: str) -> None:
     """Messages arrive again in time: streams are polled, which beat rings for."""
     asked = scene.rig.mark()["outreach"]
     try:
@@ -88,10 +119,13 @@ def _goes_on(scene: Scene, name: str) -> None:
 
 
 def broker_half_open(scene: Scene) -> None:
-    """Every connection to the broker is dead, and nobody says so; new ones are well."""
+    """Nothing gets to the broker for five minutes; then every connection is dead, and nobody says so; new ones are well."""
     if scene.wave % 2 == 0:
+        scene.rig.wires.turn("broker", "hole")
+        time.sleep(scene.span(300, 3) if scene.wave == 0 else 0)
         scene.rig.wires.turn("broker", "deaf")
-        _goes_on(scene, "F13")
+        scene.rig.wires.heal()
+        goes_on(scene, "F13")
 
 
 def broker_full(scene: Scene) -> None:
@@ -103,8 +137,11 @@ def broker_full(scene: Scene) -> None:
 
 
 def replayed(scene: Scene) -> None:
-    """What waits in the broker comes three times over, shuffled, a part of it waves later."""
+    """What waits in the broker comes three times over, shuffled, a part of it waves later, as told ten minutes."""
     rig, late = scene.rig, scene.notes.setdefault("late", [])
+    since = scene.notes.setdefault("since", time.monotonic())
+    if scene.last and scene.as_told:
+        time.sleep(max(0.0, since + PILE_S + LATE_S - time.monotonic()))
     for name in ("worker", "optout"):
         rig.freeze(name)
     time.sleep(PILE_S)
@@ -152,18 +189,20 @@ def garbage(scene: Scene) -> None:
 
 
 SCENARIOS = [
-    Scenario("F10", "broker killed, its data lost", broker_lost, short_of="up to 30 s away; here 3 s"),
-    Scenario("F10k", "broker killed, its data kept", broker_killed, short_of="not in the facts by itself"),
+    Scenario("F10", "broker killed, its data lost", broker_lost, in_short="up to 30 s away; here 3 s"),
+    Scenario("F10k", "broker killed, its data kept", broker_killed),
     Scenario("F11", "FLUSHALL; unacked gone; bindings gone", messages_lost),
     Scenario("F12", "broker frozen for 60 s, somebody rings all the while", broker_frozen),
-    Scenario("F13", "connections to the broker dead without a word", broker_half_open),
+    Scenario(
+        "F13", "broker out of reach without a word", broker_half_open, in_short="5 min; here 3 s, then dead connections"
+    ),
     Scenario("F14", "the broker's memory used up", broker_full),
     Scenario(
         "F15",
         "every message three times, shuffled, some late",
         replayed,
         check=_were_replayed,
-        short_of="late by 10 min; here by some waves",
+        in_short="late by 10 min; here by some waves",
     ),
     Scenario("F16", "foreign, huge and broken messages in the queues", garbage),
 ]

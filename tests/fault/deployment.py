@@ -16,8 +16,8 @@ from tests.fault.postgres import Postgres
 from tests.fault.rig import OURS, START_S, VENDORS, WEBHOOK_SECRET, Rig, Unsettled, heard
 from worker import embedded
 
-BROKER_MB = 24
-"""The disk of the broker where disks are small."""
+BROKER_MB, LOGS_MB = 24, 32
+"""The disks of the broker and of the logs where disks are small."""
 
 
 @contextlib.contextmanager
@@ -28,7 +28,8 @@ def running(
     data = directory / "data"
     data.mkdir(mode=0o700)
     disks: list[Disk] = []
-    (directory / "logs").mkdir()
+    for name in ("logs", "theirs"):
+        (directory / name).mkdir()
     with httpx.Client(timeout=60) as http, contextlib.ExitStack() as mounts:
 
         def mount(at: Path, megabytes: int) -> None:
@@ -39,6 +40,7 @@ def running(
         if disk_mb:
             mount(data, disk_mb)
             mount(directory / "broker", BROKER_MB)
+            mount(directory / "logs", LOGS_MB)
         broker = embedded.Broker(directory / "broker" if disk_mb else data)
         made = Rig(directory, f"sqlite:///{data / 'outbook.db'}", http, broker, disks=disks)
         try:

@@ -17,7 +17,7 @@ from tests.fault.scene import WAVES, Scenario, Scene
 
 PATIENCE_S = 120.0
 """How long after the last fault everything may take to come right (I1)."""
-CALM_S, LOAD_S = 300.0, 0.1
+CALM_S, LOAD_S = 600.0, 0.1
 """How long those who are there from the start may take to arrive, and each of them where they are many."""
 
 

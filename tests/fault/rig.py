@@ -44,6 +44,8 @@ ARGUMENTS = {
     "beat": ("beat",),
     "web": ("web",),
     "sync": ("sync", "--json", "--wait", "5"),
+    "retry": ("failures", "retry", "--all"),
+    "resync": ("resync", "--all"),
     "publisher": (),
 }
 """How each process is started; ``beat2`` is a second ``beat``, which ends with the faults."""
@@ -122,7 +124,7 @@ class Rig:
 
     def _log(self, name: str) -> Path:
         self.runs += 1
-        return self.directory / "logs" / f"{self.runs:03}-{name}.log"
+        return self.directory / ("theirs" if name in VENDORS else "logs") / f"{self.runs:03}-{name}.log"
 
     def _settings(self, name: str) -> dict[str, str]:
         ours = {key: text for key, text in os.environ.items() if not key.startswith("OUTBOOK_")}
@@ -234,7 +236,7 @@ class Rig:
             made.write_text(str(seconds), encoding="ascii")
             made.replace(self._clock(name))  # nobody reads half of it
 
-    def outbook(self, *arguments: str, within_s: float = 120.0) -> tuple[int, str]:
+    def outbook(self, *arguments: str, within_s: float = 600.0) -> tuple[int, str]:
         """Run a verb to its end; return its exit code and stdout. What it says beside that is kept, as a process' words are."""
         log, argv = self._log("outbook"), [sys.executable, "-m", "worker", *arguments]
         words = f"outbook {' '.join(arguments)}"
@@ -347,7 +349,7 @@ class Rig:
 
     def texts(self) -> dict[str, bytes]:
         """Return what our processes said and what the broker keeps on disk, by name (I6)."""
-        logs = [path for path in (self.directory / "logs").iterdir() if path.stem.partition("-")[2] not in VENDORS]
+        logs = (self.directory / "logs").iterdir()
         kept = [path for path in self.broker.directory.rglob("*") if path.is_file()]
         return {path.name: path.read_bytes() for path in (*logs, *kept)}
 

@@ -12,7 +12,7 @@ from tests.fault.scene import Scenario, Scene
 
 __all__ = ["BY_NAME", "NOT_BUILT", "SCENARIOS", "Scenario", "Scene"]
 
-ROOMS = ("process", "broker", "store", "network", "vendor", "operator", "crash", "clock")
+ROOMS = ("process", "broker", "store", "network", "vendor", "operator", "crash", "clock", "calendar", "mapping")
 FACTS = 54
 
 

@@ -43,7 +43,12 @@ class Scene:
 
     def often(self, whole: int, quick: int = 1) -> int:
         """Return how often in this wave, for what is to happen so often in a ``whole`` run. A quick one has fewer waves."""
-        return -(-whole // WAVES) if len(self.plan.waves) >= WAVES else quick
+        return -(-whole // WAVES) if self.whole else quick
+
+    @property
+    def whole(self) -> bool:
+        """Tell whether this is a whole run; a quick one has fewer waves."""
+        return len(self.plan.waves) >= WAVES
 
     @property
     def last(self) -> bool:
@@ -69,7 +74,7 @@ class Scenario:
     (seed, records, first, waves). ``settle_s`` is how long all may take to come right after the last fault. ``environ`` are
     settings that it needs, ``disk_mb`` the size of a disk for its data; it then has a deployment of its own, as has one that is
     ``alone`` because it leaves things behind. A ``long`` one has as many waves as the minutes asked for have thirds.
-    ``in_short`` is what it is short of unless it is played as told.
+    ``in_short`` is what it is short of unless it is played as told, ``told`` how many records it then has at least.
     """
 
     name: str
@@ -87,3 +92,4 @@ class Scenario:
     settle_s: float = 120.0
     short_of: str = ""
     in_short: str = ""
+    told: int = 0
