@@ -57,7 +57,7 @@ STALE = errors.StaleVersion("saved elsewhere")
         # of no known kind: eight times
         (ValueError("odd"), 1, 0.5, after(2)),
         (ValueError("odd"), 7, 0.5, after(128)),
-        (ValueError("odd"), 8, 0.5, DeadLetter("odd")),
+        (ValueError("odd"), 8, 0.5, DeadLetter("ValueError")),
         (ValueError(), 8, 0.5, DeadLetter("ValueError")),
         # a record's own fault: never again
         (errors.InvalidField("too long", field="title"), 1, 0.5, DeadLetter("too long")),

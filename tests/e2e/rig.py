@@ -18,6 +18,7 @@ import sys
 import threading
 import time
 import types
+import warnings
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -271,12 +272,14 @@ def end_of(process: subprocess.Popen[str], *, within_s: float = 40.0) -> Pass:
 def _loggers_kept() -> Iterator[None]:
     """Leave logging as it was."""
     root = logging.getLogger()
-    held = root.level, root.handlers[:], sys.excepthook, threading.excepthook
+    held = root.level, root.handlers[:]
+    hooks = sys.excepthook, sys.unraisablehook, threading.excepthook, warnings.showwarning
     try:
         yield
     finally:
         root.setLevel(held[0])
-        root.handlers[:], sys.excepthook, threading.excepthook = held[1:]
+        root.handlers[:] = held[1]
+        sys.excepthook, sys.unraisablehook, threading.excepthook, warnings.showwarning = hooks
 
 
 @contextlib.contextmanager

@@ -7,6 +7,7 @@ import logging
 import re
 import sys
 import threading
+import warnings
 from collections.abc import Iterator
 from typing import Any
 
@@ -49,10 +50,11 @@ NEEDLES = (
 @pytest.fixture(autouse=True)
 def _restore() -> Iterator[None]:
     """Put the process's logging back as it was."""
-    root, hooks = logging.getLogger(), (sys.excepthook, threading.excepthook)
+    root, hooks = logging.getLogger(), (sys.excepthook, sys.unraisablehook, threading.excepthook, warnings.showwarning)
     handlers, level = root.handlers[:], root.level
     yield
-    root.handlers[:], (sys.excepthook, threading.excepthook) = handlers, hooks
+    root.handlers[:] = handlers
+    sys.excepthook, sys.unraisablehook, threading.excepthook, warnings.showwarning = hooks
     root.setLevel(level)
     structlog.reset_defaults()
     structlog.contextvars.clear_contextvars()

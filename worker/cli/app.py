@@ -148,8 +148,15 @@ def main() -> None:
     except embedded.NotStarted as error:
         _leave(UNEXPECTED, str(error))
     except sqlalchemy.exc.DBAPIError as error:
-        _leave(UNEXPECTED, f"the database: {telemetry.scrub(str(error.orig))}")
+        _leave(UNEXPECTED, f"the database: {_of_database(error)}")
     sys.exit(code or 0)
+
+
+def _of_database(error: sqlalchemy.exc.DBAPIError) -> str:
+    """Return what may be shown: the database's words where no statement was sent, else they may quote what was to be stored."""
+    if isinstance(error, sqlalchemy.exc.OperationalError) and error.statement is None:
+        return telemetry.scrub(str(error.orig))
+    return f"{errors.told(error)} at {telemetry.place(error)}"
 
 
 def _misused(wrong: Any) -> NoReturn:  # noqa: ANN401 - typer names its class nowhere

@@ -8,6 +8,8 @@ OutbookError
 
 from __future__ import annotations
 
+import errno
+import re
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
@@ -22,6 +24,8 @@ GIVE_UP_AFTER = 8
 STALE_AT_ONCE, STALE_CAP_S = 3, 60.0
 """Whoever saved in between is read at once; a CRM whose lists lag shows it later, by half a minute (facts, delivery F29)."""
 TRANSIENT_FOR = timedelta(hours=72)
+_OURS = __name__.partition(".")[0]
+_CODE = re.compile(r"[0-9A-Z]{5}|SQLITE_[A-Z_]+")
 
 
 class OutbookError(Exception):
@@ -165,5 +169,32 @@ def decide(
         wait_s = error.retry_after_s + wait_s * 0.1
     exhausted = now - first_tried >= TRANSIENT_FOR if isinstance(error, Transient) else attempt >= GIVE_UP_AFTER
     if exhausted:
-        return DeadLetter(str(error) or type(error).__name__)
+        return DeadLetter(error.words if isinstance(error, OutbookError) and error.words else told(error))
     return RetryAt(now + timedelta(seconds=wait_s))
+
+
+def is_ours(error: BaseException) -> bool:
+    """Tell whether an exception's class is one of this program's, whose words are written with care."""
+    return type(error).__module__.partition(".")[0] == _OURS
+
+
+def told(error: BaseException) -> str:
+    """Return what may be logged, kept and shown of an exception: its type, and what it says if it is one of ours.
+
+    Whatever raised another may have quoted a name in it: ``KeyError('Jane')``, a row that the database refused. Of those only
+    a code of the system's or the database's own is told besides.
+    """
+    kind = type(error)
+    if is_ours(error):
+        return f"{kind.__name__}: {error}" if str(error) else kind.__name__
+    name = kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
+    return f"{name} ({code})" if (code := _code(error)) else name
+
+
+def _code(error: BaseException) -> str | None:
+    """Return such as ENOSPC, SQLITE_BUSY or an SQLSTATE; None if the exception bears none."""
+    if isinstance(error, OSError):
+        return errno.errorcode.get(error.errno) if isinstance(error.errno, int) else None
+    driver = getattr(error, "orig", None) or error
+    named = getattr(driver, "sqlite_errorname", None) or getattr(driver, "sqlstate", None)
+    return named if isinstance(named, str) and _CODE.fullmatch(named) else None

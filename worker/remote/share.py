@@ -11,6 +11,7 @@ import csv
 import gzip
 import itertools
 import operator
+import re
 import tempfile
 from dataclasses import dataclass
 from datetime import UTC
@@ -344,4 +345,4 @@ def _in_words(path: Path) -> Iterator[None]:
 
 def _told(words: str) -> str:
     """Return a complaint up to where it begins to quote."""
-    return words.partition('"')[0].strip() or "not understood"
+    return re.split("[\"'`]", words, maxsplit=1)[0].strip() or "not understood"
