@@ -131,6 +131,9 @@ class OutbookTask(celery.Task):  # type: ignore[type-arg]
     def __call__(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - Celery's own signature
         """Run the task; a halt is an error, anything transient a warning, a database that is away one error for all."""
         try:
+            runtime()  # once it is open it knows the clock that all hosts go by
+            if self._is_stale():  # asked without a query: hours with no worker leave thousands of ticks behind
+                return
             self._attempt(*args, **kwargs)
             outage.over()
         except sa.exc.DBAPIError as error:
@@ -143,8 +146,6 @@ class OutbookTask(celery.Task):  # type: ignore[type-arg]
         try:
             heed_mapping()
             runtime().guard.heed()
-            if self._is_stale():
-                return
             self.run(*args, **kwargs)
         except errors.Halt as halt:
             log.error("halted", task=self.name, reason=halt.words)  # noqa: TRY400 - a foreseen fault has no traceback

@@ -49,3 +49,17 @@ def test_what_is_no_tick_is_never_too_late() -> None:
         assert not tasks.sweep._is_stale()
     finally:
         tasks.sweep.pop_request()
+
+
+def test_a_tick_that_came_too_late_asks_the_store_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Thousands of them wait after hours without a worker: what is due does not stand behind a query for each."""
+    headers = {**front.beat_table(60)["sweep"]["options"]["headers"], front.RUNG: NOON.isoformat()}
+    monkeypatch.setattr(bootstrap, "now", lambda: NOON + HOURS)
+    monkeypatch.setattr(tasks, "runtime", lambda: None)
+    monkeypatch.setattr(tasks, "heed_mapping", lambda: pytest.fail("the store was asked"))
+    monkeypatch.setattr(tasks.sweep, "run", lambda: pytest.fail("it was taken up"))
+    tasks.sweep.push_request(**headers)
+    try:
+        assert tasks.sweep() is None
+    finally:
+        tasks.sweep.pop_request()

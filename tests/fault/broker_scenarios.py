@@ -148,7 +148,7 @@ def replayed(scene: Scene) -> None:
     with rig.messages() as db:
         for queue in QUEUES:
             key = f"outbook:{queue}"
-            told = 3 * list(db.lrange(key, 0, -1))
+            told = 3 * sorted(set(db.lrange(key, 0, -1)))  # thrice of each, also where the last wave's still wait
             scene.chance.shuffle(told)
             late += [(key, one) for one in told[::3]]
             db.delete(key)
