@@ -11,7 +11,7 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from worker.core import errors, lanes
+from worker.core import errors, lanes, letters
 from worker.core.records import Kind, System
 from worker.store import backlog, clocks, cursors, links, mappings, outbox, pauses, runs, vitals
 from worker.store.outbox import Lane
@@ -198,8 +198,8 @@ def _by_mapping(db: sa.Connection, this: Pass) -> Pass:
 def _waiting(db: sa.Connection) -> list[str]:
     """Return in words what is held, failed or put off, by cause: ids and vendors' words, nothing personal."""
     told = [f"held: {row.words}" for row in outbox.holds(db)]
-    told += [f"failed, {count} of them: {words}" for words, count in backlog.dead_letters(db)]
-    return told + [f"put off, {count} of them: {words}" for words, count in backlog.put_off(db)]
+    told += [f"failed, {count} of them: {words}" for words, count in letters.grouped(backlog.dead_letters(db))]
+    return told + [f"put off, {count} of them: {words}" for words, count in letters.grouped(backlog.put_off(db))]
 
 
 def _settle(this: Pass, report: Report, *, planned: Applier) -> None:
