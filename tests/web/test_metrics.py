@@ -14,8 +14,9 @@ from tests.web import busy
 from tests.web.conftest import MakeWeb, Web
 from worker import config
 from worker.core.outlook import Outlook
+from worker.core.records import Kind
 from worker.store import alerts as memory
-from worker.store import copy, counters, database, outbox, tables, vitals
+from worker.store import copy, counters, database, links, outbox, tables, vitals
 from worker.store.meta import META
 from worker.store.pauses import PAUSE
 from worker.sync import outlook
@@ -152,6 +153,31 @@ def test_many_scrapes_are_one_look(web: Web, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(metrics, "FRESH_S", 0.0)
     scraped(web)
     assert len(looks) == 2
+
+
+@pytest.mark.parametrize("many, counted", [(3, 2), (4, 4)])
+def test_links_are_counted_once_a_minute_where_they_are_many(
+    many: int, counted: int, web: Web, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Three links are many or few: four looks within two minutes count them twice, or each time anew."""
+    busy.fill(web.store)
+    counts: list[int] = []
+    count = links.count
+
+    def noted(db: sa.Connection, kind: Kind) -> int:
+        counts.append(count(db, kind))
+        return counts[-1]
+
+    monkeypatch.setattr(links, "count", noted)
+    monkeypatch.setattr(outlook, "MANY", many)
+    at = [busy.NOW]
+    lookout = outlook.Lookout(config.load({}, tmp_path, credentials=False), web.store, lambda: at[0])
+    told = []
+    for seconds in (0, 15, 59, 61):
+        at[0] = busy.NOW + timedelta(seconds=seconds)
+        told.append(lookout.look().stuck.linked)
+    assert told == [3, 3, 3, 3]
+    assert counts == [3] * counted
 
 
 @pytest.fixture

@@ -55,6 +55,8 @@ REFRESH_LASTS = timedelta(days=14)
 """How long an unused refresh token of Outreach lives (facts, outreach 1.1)."""
 VENDORS = {"crm": "workbooks"}
 TERMS_LAST = timedelta(seconds=60)
+MANY = 10_000
+"""From so many links on their number is counted once a minute only: it walks through a whole index, and a few tell nothing."""
 OPT_OUT_PATIENCE = timedelta(minutes=15)
 POLL_PATIENCE_S = 900.0
 OPT_OUTS_AN_HOUR = Share(2.0, 20)
@@ -105,7 +107,7 @@ def terms(settings: Settings, store: Store) -> Terms:
 
 
 class Lookout:
-    """Draws the outlook for a process that does so again and again; the mappings are read once a minute."""
+    """Draws the outlook for a process that does so again and again; the mappings, and what is many, once a minute."""
 
     def __init__(self, settings: Settings, store: Store, now: Callable[[], datetime]) -> None:
         """Look at nothing yet."""
@@ -113,20 +115,29 @@ class Lookout:
         self._store = store
         self._now = now
         self._terms: tuple[datetime, Terms] | None = None
+        self._linked: tuple[datetime, int] | None = None
 
     def look(self) -> Outlook:
         """Return how everything stands."""
         now = self._now()
         if self._terms is None or not timedelta(0) <= now - self._terms[0] < TERMS_LAST:
             self._terms = now, terms(self._settings, self._store)
-        return look(self._store, self._terms[1], now)
+        if self._linked is not None and not timedelta(0) <= now - self._linked[0] < TERMS_LAST:
+            self._linked = None
+        drawn = look(self._store, self._terms[1], now, self._linked[1] if self._linked else None)
+        if self._linked is None and drawn.stuck.linked >= MANY:
+            self._linked = now, drawn.stuck.linked
+        return drawn
 
 
-def look(store: Store, told: Terms, now: datetime) -> Outlook:
-    """Return how everything stands: some thirty counting queries in one reading transaction, however much there is."""
+def look(store: Store, told: Terms, now: datetime, counted: int | None = None) -> Outlook:
+    """Return how everything stands: some thirty counting queries in one reading transaction, however much there is.
+
+    ``counted`` is how many links there are, where that is known from a moment ago.
+    """
     silence = subscriptions.silence(store, now)
     with store.read() as db:
-        linked = links.count(db, Kind.PROSPECT)
+        linked = links.count(db, Kind.PROSPECT) if counted is None else counted
         standings = counts.by_standing(db, now)
         drawn = Outlook(
             at=now,
@@ -266,7 +277,7 @@ def _stuck(db: sa.Connection, standings: Standings, linked: int) -> Stuck:
     return Stuck(
         ok=not (held or tally.failed),
         linked=linked,
-        in_sync=linked - counts.unsettled_pairs(db),
+        in_sync=max(0, linked - counts.unsettled_pairs(db)),
         open=tally,
         excluded_records=sum(records for _, records in excluded),
         excluded=tuple(Excluded(*row) for row in excluded[: counts.REASONS]),
