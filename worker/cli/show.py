@@ -107,28 +107,22 @@ class Progress:
     def __init__(self) -> None:
         """Touch the terminal only when entered."""
         console = Console(stderr=True)
-        self._bars = Bars(
-            SpinnerColumn(),
-            TextColumn("{task.description:<22}"),
-            BarColumn(bar_width=28),
-            MofNCompleteColumn(),
-            TimeElapsedColumn(),
-            console=console,
-            disable=not console.is_terminal,
-            transient=True,
-        )
+        # Bars that nobody sees would still bring every emoji in: 2 MB.
+        self._bars = _bars(console) if console.is_terminal else None
         self._tasks: dict[str, TaskID] = {}
 
     def __enter__(self) -> Self:
         """Show the bars."""
-        self._bars.start()
+        if self._bars:
+            self._bars.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Take the bars away."""
-        self._bars.stop()
+        if self._bars:
+            self._bars.stop()
 
     def polled(self, stream: Kind, polled: Polled) -> None:
         """Tell how far a stream has been read; how much there is, nobody knows before its end."""
@@ -144,9 +138,23 @@ class Progress:
         self._move(f"look for gone {kind}", read, None)
 
     def _move(self, name: str, done: int, total: int | None) -> None:
+        if self._bars is None:
+            return
         if name not in self._tasks:
             self._tasks[name] = self._bars.add_task(name, total=total)
         self._bars.update(self._tasks[name], completed=done, total=total)
+
+
+def _bars(console: Console) -> Bars:
+    return Bars(
+        SpinnerColumn(),
+        TextColumn("{task.description:<22}"),
+        BarColumn(bar_width=28),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        console=console,
+        transient=True,
+    )
 
 
 def say_report(report: Report) -> None:
