@@ -24,6 +24,7 @@ from worker.core import errors, records
 from worker.remote import quoting, waits
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import Callable, Iterable, Iterator, Mapping
     from datetime import datetime
 
@@ -120,19 +121,22 @@ def user_agent() -> str:
         return "outbook/0"
 
 
+@cache
+def _authorities() -> ssl.SSLContext:
+    """Return whose word TLS takes; made once a process, for each further one costs 0.8 MB and 20 ms."""
+    return httpx.create_ssl_context()
+
+
 def http_client(transport: httpx.BaseTransport | None = None) -> httpx.Client:
     """Return the client both vendors are talked to with: bounded, no redirects, no cookies, no proxy to loopback."""
     # httpx logs every URL at INFO, and a look-up by e-mail has the address in it.
     for name in ("httpx", "httpcore"):
         logging.getLogger(name).setLevel(logging.WARNING)
-    loopback: dict[str, httpx.BaseTransport | None] = {
-        "all://127.0.0.1": None,
-        "all://localhost": None,
-        "all://[::1]": None,
-    }
+    nowhere_between = ("all://127.0.0.1", "all://localhost", "all://[::1]")
     return httpx.Client(
+        verify=_authorities(),
         transport=transport,
-        mounts=loopback,
+        mounts=dict.fromkeys(nowhere_between),
         timeout=httpx.Timeout(READ_S, connect=CONNECT_S),
         limits=httpx.Limits(max_connections=40, max_keepalive_connections=20, keepalive_expiry=20.0),
         follow_redirects=False,
