@@ -157,6 +157,7 @@ def _read(
         if step.last or enough:
             return replace(total, ended=step.last)
         reading = step.reading
+        del step, page, told  # or this page is still held while the next is decoded
 
 
 def _keep(db: sa.Connection, stream: Kind, page: Page, *, mapping: Mapping, names: Names, now: datetime) -> notice.Told:
