@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import difflib
 import os
+import re
 import secrets
 import shlex
 import tempfile
@@ -28,6 +29,8 @@ PREFIX = "OUTBOOK_"
 MAPPING_NAME = "mappings/outreach-workbooks.yaml"
 _NONE = SecretStr("")
 _POSTGRES = "postgresql+psycopg://"
+_HOST = re.compile(r"(?:\[[^@/?\[\]]*\]|[^@:/?\[\]]*)(?::\d*)?")
+MISREAD = "cannot be read as USER:PASSWORD@HOST:PORT/NAME; in a password write @ as %40, : as %3A, / as %2F"
 _SQLITE = "sqlite:///"
 
 
@@ -272,6 +275,8 @@ def _settle_paths(values: dict[str, str], cwd: Path, problems: list[str]) -> Non
         values["OUTBOOK_DATABASE_URL"] = sqlite_url((cwd / path_text).absolute()) + mark + query
     elif not url.startswith(_POSTGRES):
         problems.append(f"OUTBOOK_DATABASE_URL: must be {_POSTGRES}… or a file, {_SQLITE}…")
+    elif is_misread(url):
+        problems.append(f"OUTBOOK_DATABASE_URL: {MISREAD}")
 
 
 def _check_together(values: Mapping[str, str], problems: list[str], *, credentials: bool) -> None:
@@ -324,6 +329,13 @@ def _sentence(place: tuple[int | str, ...], kind: str, words: str) -> str:
     if kind == "literal_error":
         words = words.replace("Input should be", "must be")
     return f"{variable}: {words.removeprefix('Value error, ').replace('Input should be', 'must be')}"
+
+
+def is_misread(url: str) -> bool:
+    """Tell whether a database would be looked for where a part of the password says: an @ in it ends it for the driver."""
+    rest = url.partition("://")[2]
+    before, at, after = rest.partition("@")
+    return _HOST.fullmatch(re.split("[/?]", after if at else before, maxsplit=1)[0]) is None
 
 
 def sqlite_url(path: Path) -> str:

@@ -49,6 +49,7 @@ def test_the_words_for_people(stage: Stage, tmp_path: Path) -> None:
         ("mysql://db.example/x", "must begin with postgresql+psycopg://"),
         ("sqlite:///no/such/place/x.db", "there is no directory"),
         ("postgresql+psycopg://nobody:zyxword@127.0.0.1:9/none", "cannot be reached"),
+        ("postgresql+psycopg://nobody:a@zyxword@127.0.0.1:9/none", "cannot be read as USER:PASSWORD@HOST"),
     ],
 )
 def test_a_target_that_is_none(stage: Stage, to: str, words: str) -> None:

@@ -162,6 +162,31 @@ def test_only_the_two_databases_are_taken(tmp_path: Path, url: str) -> None:
     assert told == ["OUTBOOK_DATABASE_URL: must be postgresql+psycopg://… or a file, sqlite:///…"]
 
 
+@pytest.mark.parametrize("rest", ["outbook:zyx@word@db.example/x", "outbook:zyxword", "outbook@db:zyxword/x", "[::1/x"])
+def test_a_database_that_would_be_looked_for_elsewhere_is_refused(tmp_path: Path, rest: str) -> None:
+    """An @ in a password ends it for the driver, which then asks for a host that the rest of it names: exit 4, untold."""
+    given = GOOD | {"OUTBOOK_DATABASE_URL": f"postgresql+psycopg://{rest}", "OUTBOOK_SECRET_KEY": "k" * 32}
+    assert problems(given, tmp_path) == [f"OUTBOOK_DATABASE_URL: {config.MISREAD}"]
+    assert "zyx" not in config.MISREAD
+
+
+@pytest.mark.parametrize(
+    "rest",
+    [
+        "outbook:a%40b@db:5432/x",
+        "outbook:a/b@[::1]:5432/x",
+        "outbook@/x?host=/run/pg",
+        "db",
+        "/x?user=a@b",
+        "u:@h:/x?a=1",
+    ],
+)
+def test_a_database_is_found_however_it_is_written(tmp_path: Path, rest: str) -> None:
+    """With a password or none, a host, an address or a socket."""
+    given = GOOD | {"OUTBOOK_DATABASE_URL": f"postgresql+psycopg://{rest}", "OUTBOOK_SECRET_KEY": "k" * 32}
+    assert config.load(given, tmp_path).on_postgres
+
+
 def test_no_problem_tells_a_secret(tmp_path: Path) -> None:
     """A secret put into any variable whatever never comes back in a message or a repr."""
     for name, (_path, secret) in config.VARIABLES.items():

@@ -204,3 +204,11 @@ def test_what_does_not_arrive_is_noticed(
     with pytest.raises(copy.Refused, match="link is not the same"):
         moved(source, target)
     assert copy.closed(source) is None
+
+
+def test_no_password_is_told_wherever_it_stands() -> None:
+    """In a URL's query as well: the mark in the old store, and what is printed, name hosts and ports alone."""
+    url = "postgresql+psycopg://outbook:zyxword@/x?host=/run/pg&password=zyxword&sslpassword=zyxword&user=zyxword"
+    store = database.connect(url)
+    assert copy.place(store) == "postgresql+psycopg://outbook:***@/x?host=%2Frun%2Fpg"
+    store.engine.dispose()

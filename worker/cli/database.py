@@ -145,6 +145,8 @@ def _target(url: str) -> database.Store:
         url = config.sqlite_url(path)
     elif not url.startswith("postgresql+psycopg://"):
         raise config.SettingsInvalid(["--to: must begin with postgresql+psycopg:// or be a file, sqlite:///FILE"])
+    elif config.is_misread(url):
+        raise config.SettingsInvalid([f"--to: {config.MISREAD}"])
     try:
         store = database.connect(url)
         with store.read() as db:

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 MOVED, COPYING = "moved to", "copying from"
 """The marks: on a source that was moved, on a target that is not finished. Each holds where, and when."""
 STOPPED_FOR = timedelta(minutes=2)
+_PLACES = frozenset({"host", "hostaddr", "port", "service"})
 _LOCK_S = 5
 _WHOLE = 1 << 128
 _json = msgspec.json.Encoder()
@@ -48,8 +49,10 @@ class Copied:
 
 
 def place(store: Store) -> str:
-    """Return where a store is, without its password."""
-    return store.engine.url.render_as_string(hide_password=True)
+    """Return where a store is, without its password: that may stand in the query, too, of which only places are told."""
+    url = store.engine.url
+    told = {name: value for name, value in url.query.items() if name in _PLACES}
+    return url.set(query=told).render_as_string(hide_password=True)
 
 
 def closed(store: Store) -> str | None:
