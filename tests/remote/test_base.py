@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import gzip
 import socket
+import ssl
 from typing import TYPE_CHECKING, Any
 
 import httpx
@@ -255,6 +256,17 @@ def test_the_clients_timeouts() -> None:
     with base.http_client() as http:
         assert (http.timeout.connect, http.timeout.read) == (5.0, 30.0)
         assert not http.follow_redirects
+
+
+def test_the_authorities_are_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A further client trusts by what the first has read, and still looks at certificate and name."""
+    base.http_client().close()
+    read: list[object] = []
+    monkeypatch.setattr(ssl, "create_default_context", lambda **how: read.append(how))
+    base.http_client().close()
+    assert read == []
+    trust = base._authorities()
+    assert (trust.verify_mode, trust.check_hostname) == (ssl.CERT_REQUIRED, True)
 
 
 @pytest.mark.parametrize(
