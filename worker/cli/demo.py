@@ -68,7 +68,7 @@ def demo(
         supervisor = embedded.Supervisor(children, out=log)
         watch = _Watch(supervisor, stopper)
         try:
-            console.print("starting both simulators, the broker, two workers and beat …")
+            console.print("starting both simulators, the broker, the workers, beat and web …")
             vendors.start()
             with httpx.Client(timeout=30) as http:
                 story.World(settings.outreach.base_url, settings.workbooks.base_url, http).prepare()

@@ -1,4 +1,4 @@
-"""`outbook web`: webhooks received, health, metrics and the console."""
+"""`outbook web`: webhooks received, health and metrics."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from worker.store import seal
 
 
 def web() -> None:
-    """Receive webhooks and serve health, metrics and the console until told to stop."""
+    """Receive webhooks and serve health and metrics until told to stop."""
     from worker.web import app, server
 
     settings = config.load(os.environ, Path.cwd(), credentials=False, also=server.lacking)
