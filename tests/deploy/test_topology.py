@@ -88,6 +88,15 @@ def test_every_setting_is_one() -> None:
     assert named - known == set()
 
 
+def test_what_confines_writes_reaches_every_live_role() -> None:
+    """Put beside the compose file in `.env` it must not be lost on the way: a pilot would write to everybody."""
+    for name, one in OURS.items():
+        if one["profiles"] == ["live"]:
+            given = one["environment"]
+            assert given["OUTBOOK_WRITES"] == "${OUTBOOK_WRITES:-all}", name
+            assert given["OUTBOOK_ONLY"] == "${OUTBOOK_ONLY:-}", name
+
+
 def test_compose_runs_the_same_roles_simulated_and_live() -> None:
     """The demo is the production topology: each live role has its simulated twin, and none lacks a restart or a limit."""
     roles = {"migrate", "worker", "poll", "optout", "beat", "web"}
