@@ -21,7 +21,7 @@ import msgspec
 
 from worker import traces
 from worker.core import errors, records
-from worker.remote import quoting, waits
+from worker.remote import deadline, quoting, waits
 
 if TYPE_CHECKING:
     import ssl
@@ -133,7 +133,7 @@ def http_client(transport: httpx.BaseTransport | None = None) -> httpx.Client:
     for name in ("httpx", "httpcore"):
         logging.getLogger(name).setLevel(logging.WARNING)
     nowhere_between = ("all://127.0.0.1", "all://localhost", "all://[::1]")
-    return httpx.Client(
+    client = httpx.Client(
         verify=_authorities(),
         transport=transport,
         mounts=dict.fromkeys(nowhere_between),
@@ -143,6 +143,7 @@ def http_client(transport: httpx.BaseTransport | None = None) -> httpx.Client:
         # A session cookie beside the key would expire and turn every call into a redirect to the login page.
         cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
     )
+    return deadline.bound(client)
 
 
 def check_host(base_url: str, *, allow_insecure: bool) -> None:
@@ -282,11 +283,12 @@ class Client:
         try:
             headers = {"User-Agent": user_agent(), **ask.headers}
             request = self._http.build_request(ask.method, ask.url, content=ask.body, headers=headers)
-            response = self._http.send(request, stream=True, follow_redirects=False)
-            try:
-                body = self._body(response, started)
-            finally:
-                response.close()
+            with deadline.within(EXCHANGE_S):
+                response = self._http.send(request, stream=True, follow_redirects=False)
+                try:
+                    body = self._body(response, started)
+                finally:
+                    response.close()
             hidden = (ask.headers.get("Authorization", "").removeprefix("Bearer "), *ask.hide)
             return Reply(response.status_code, response.headers, body, self._server_time(response.headers), hidden)
         except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.UnsupportedProtocol) as error:
