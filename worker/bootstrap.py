@@ -24,6 +24,7 @@ from worker.store.budget import Budget
 from worker.store.circuits import Circuits
 from worker.store.counters import Counters
 from worker.store.links import Names
+from worker.store.respites import Respites
 from worker.store.selection import Selection
 from worker.store.vault import FixedToken, Vault
 from worker.sync import in_force
@@ -274,7 +275,8 @@ def runtime(settings: Settings, mapping: Mapping | None = None, *, guarded: bool
         System.CRM: Budget(store, system=System.CRM, hourly=None, yearly=None, now=now),
     }
     counted = Counters(store)
-    counting = _Counting(budgets, counted, {system: Circuits(store, system, now) for system in System})
+    resting = {system: Respites(store, system, now) for system in System}
+    counting = _Counting(budgets, counted, {system: Circuits(store, system, now) for system in System}, resting)
     with base.http_client() as outreach_http, base.http_client() as crm_http:
         outreach = partial(_client, System.OUTREACH, settings.outreach.base_url, outreach_http, counting)
         crm = partial(_client, System.CRM, settings.workbooks.base_url, crm_http, counting)
@@ -309,6 +311,7 @@ class _Counting:
     budgets: dict[System, Budget]
     counters: Counters
     circuits: dict[System, Circuits]
+    respites: dict[System, Respites]
 
 
 def _client(
@@ -321,14 +324,18 @@ def _client(
 ) -> base.Client:
     """Return a client whose every request is counted, and watched by the guard unless that is who asks.
 
-    One that is watched makes no call while its circuit is open.
+    One that is watched makes no call while its circuit is open, or the vendor wants to be left alone.
     """
-    budget, circuits = counting.budgets[system], counting.circuits[system]
+    budget, circuits, respites = counting.budgets[system], counting.circuits[system], counting.respites[system]
     noted: base.RateLimit | None = None
 
     def after_call(operation: str, outcome: str, seconds: float) -> None:
         counting.counters.called(VENDORS[system], operation, outcome, seconds)
         circuits.note(operation, outcome, seconds)
+
+    def heed(operation: str) -> None:
+        respites.heed(operation)
+        circuits.heed(operation)
 
     def before_call() -> None:
         nonlocal noted
@@ -349,7 +356,8 @@ def _client(
         jitter=random.random,
         now=now,
         after_call=after_call,
-        heed=circuits.heed if watch else lambda _operation: None,
+        heed=heed if watch else lambda _operation: None,
+        asked=respites.asked,
     )
     return client
 

@@ -124,3 +124,33 @@ def test_the_vendors_own_limit_is_stopped_at(stage: Stage) -> None:
     assert stage.outreach_calls("/api/v2") <= 6
     assert told.err
     assert stage.people() == []
+
+
+def test_nobody_asks_again_within_the_hour(stage: Stage) -> None:
+    """Told to wait an hour, later passes make no read of Outreach; `outbook resume` ends the wait, and all is delivered."""
+    prospect = stage.enrolled("ada@example.com")
+    stage.break_outreach("throttle", times=None, path="sequenceStates", args={"seconds": 3_600, "retry_after": "seconds"})
+    stage.sync(code=3)
+    stage.mend()
+    before = stage.outreach_calls("/api/v2/")
+    for _ in range(3):
+        stage.later(600)
+        told = stage.sync(code=3)
+        assert "asked to wait until" in told.err
+    assert stage.outreach_calls("/api/v2/") == before
+    assert stage.outbook("resume").code == 0
+    stage.sync()
+    assert stage.person_of(prospect)[STATE] == worlds.RUNNING
+
+
+def test_an_opt_out_asks_again_before_the_hour_is_over(stage: Stage) -> None:
+    """Outreach wants an hour of peace and has thought better of it: an opt-out from the CRM arrives within some minutes."""
+    prospect = stage.enrolled("ada@example.com")
+    stage.sync()
+    stage.set_person(stage.person_of(prospect)["id"], no_email_soliciting=True)
+    stage.break_outreach("throttle", op="write", times=None, args={"seconds": 3_600, "retry_after": "seconds"})
+    stage.sync(code=3)
+    stage.mend()
+    stage.later(300)
+    stage.sync()
+    assert stage.of_prospect(prospect)["emailOptedOut"] is True

@@ -11,7 +11,7 @@ import typer
 
 from worker import bootstrap, config
 from worker.cli.show import count, say_json
-from worker.store import backlog, pauses
+from worker.store import backlog, pauses, respites, waking
 from worker.store.database import Store
 from worker.store.pauses import Paused
 
@@ -46,7 +46,10 @@ def resume(
     *,
     as_json: _AsJson = False,
 ) -> None:
-    """Let writing go on; what was held back is due again. The first time, this lets a new store go live."""
+    """Let writing go on; what was held back is due again. The first time, this lets a new store go live.
+
+    Without a scope it also ends what waits for a vendor that asked for time, or did not answer: it is called at once.
+    """
     store = _opened(scope)
     with store.write() as db:
         before = pauses.standing(db)
@@ -54,6 +57,9 @@ def resume(
             names = ", ".join(one.scope for one in before) or "nothing"
             raise config.SettingsInvalid([f"{scope} is not paused; paused just now: {names}"])
         gone = pauses.resume(db, None if scope is None else [scope])
+        if scope is None:
+            respites.end(db)
+            waking.wake_put_off(db, bootstrap.now())
         left = pauses.standing(db)
         due = backlog.count(db, bootstrap.now()).due
     if as_json:

@@ -8,7 +8,7 @@ import logging
 import re
 import socket
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import cache
 from http.cookiejar import CookieJar, DefaultCookiePolicy
@@ -199,10 +199,8 @@ def _is_public(text: str) -> bool:
 
 def decoded(reply: Reply, decoder: msgspec.json.Decoder[T]) -> T:
     """Return the body as JSON of the decoder's type; anything else raises Unanswered, never looks like nothing."""
-    try:
+    with suppress(msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return decoder.decode(reply.body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        pass
     kind = reply.headers.get("content-type", "no content type").partition(";")[0][:40]
     raise Unanswered(f"answered {reply.status} with {len(reply.body)} bytes of {kind} that are not the JSON promised")
 
@@ -223,11 +221,12 @@ class Client:
         tick: Callable[[], float] = time.monotonic,
         after_call: Callable[[str, str, float], None] = lambda _operation, _outcome, _seconds: None,
         heed: Callable[[str], None] = lambda _operation: None,
+        asked: Callable[[str, float], None] = lambda _operation, _wait_s: None,
     ) -> None:
         """Keep the hooks: ``before_call`` runs before every request that leaves and may raise BudgetSpent.
 
-        ``heed`` is told before that what kind of request it is and may raise Resting, ``after_call`` also how it ended and
-        how many seconds that took.
+        ``heed`` is told before that what kind of request it is and may raise Resting, ``after_call`` how it ended and
+        how many seconds that took, ``asked`` for how many the vendor wants no more of that kind.
         """
         self.system = system
         self.rate_limit: RateLimit | None = None
@@ -239,6 +238,7 @@ class Client:
         self._before_call = before_call
         self._after_call = after_call
         self._heed = heed
+        self._asked = asked
         self._tick = tick
 
     def url(self, path: str, params: Iterable[tuple[str, str]] = ()) -> httpx.URL:
@@ -275,6 +275,8 @@ class Client:
             finally:
                 span.set(outcome=outcome)
                 self._after_call(operation, outcome, self._tick() - started)
+        if (wait_s := waits.asked(reply.status, reply.headers, reply.server_time)) is not None:
+            self._asked(operation, wait_s)
         self._note_limit(reply)
         return reply
 
@@ -338,12 +340,10 @@ class Client:
 
     def _body(self, response: httpx.Response, started: float) -> bytes:
         """Return the whole body, unless it outgrows the cap or outlasts the deadline."""
-        chunks: list[bytes] = []
-        size = 0
+        chunks, size = list[bytes](), 0
         for chunk in response.iter_bytes():
             chunks.append(chunk)
-            size += len(chunk)
-            if size > BODY_CAP:
+            if (size := size + len(chunk)) > BODY_CAP:
                 raise Unanswered(f"the answer is larger than {BODY_CAP} bytes", system=self.system)
             if self._tick() - started > EXCHANGE_S:
                 raise Unanswered(f"the answer took longer than {EXCHANGE_S:.0f} s", system=self.system)

@@ -31,6 +31,11 @@ def told(headers: Mapping[str, str], server_time: datetime) -> float | None:
     return None
 
 
+def asked(status: int, headers: Mapping[str, str], server_time: datetime) -> float | None:
+    """Return for how many seconds an answer of this status asks to be left alone; None if it does not."""
+    return told(headers, server_time) if status in {429, 503} else None
+
+
 def moment(text: str | None, server_time: datetime) -> datetime | None:
     """Return the moment a header names: epoch seconds, seconds from now, an HTTP date or an ISO date; else None."""
     text = (text or "").strip()

@@ -45,6 +45,11 @@ def urgently() -> Iterator[None]:
         _urgent.reset(token)
 
 
+def is_urgent() -> bool:
+    """Tell whether the calls at hand are an opt-out's."""
+    return _urgent.get()
+
+
 class Circuits:
     """Those of one vendor, as one process sees them. May be shared by threads; never inside a transaction."""
 
@@ -63,7 +68,7 @@ class Circuits:
         A store in trouble holds nothing up: what it takes to count is not worth a call.
         """
         rests_s = 0.0
-        if _urgent.get():
+        if is_urgent():
             return
         with contextlib.suppress(sa.exc.SQLAlchemyError):
             now = self._now()

@@ -34,3 +34,11 @@ def _wake(db: sa.Connection, kind: Kind, which: sa.ColumnElement[bool], now: dat
     next_at = sa.case((waiting, sa.literal(now, CHANGE.c.next_at.type)), else_=CHANGE.c.next_at)
     state = sa.case((waiting, Standing.DUE.value), else_=CHANGE.c.state)
     db.execute(found.values(state=state, next_at=next_at, generation=CHANGE.c.generation + 1))
+
+
+def wake_put_off(db: sa.Connection, now: datetime) -> int:
+    """Make due whatever was put off to a later moment; return how many records that is."""
+    later = sa.update(CHANGE).where(
+        CHANGE.c.state == Standing.DUE, CHANGE.c.lease_until.is_(None), CHANGE.c.next_at > now
+    )
+    return int(db.execute(later.values(next_at=now)).rowcount)

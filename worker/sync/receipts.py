@@ -30,7 +30,8 @@ if TYPE_CHECKING:
     from worker.sync.tally import Tally
 
 UNREADABLE, AMBIGUOUS, BRAKE, ASK, CONFLICT = "unreadable", "ambiguous", "brake", "ask", "conflict"
-HOURLY = timedelta(hours=1)
+HOURLY, SOON = timedelta(hours=1), timedelta(minutes=5)
+"""How soon an opt-out is tried again that would be a dead letter, and one that a vendor wants to wait with."""
 PATIENCE = 3
 """How often a reply may change a mapped value in a row before that is let be."""
 
@@ -380,6 +381,8 @@ def after_error(db: sa.Connection, on: Applier, change: Change, error: errors.Ou
     if isinstance(fate, errors.DeadLetter):
         return int(outbox.bury(db, change, fate.reason, now))
     at = fate.at if isinstance(fate, errors.RetryAt) else now
+    if change.lane is Lane.OPT_OUT and isinstance(error, errors.Throttled):
+        at = min(at, now + SOON)
     halted = isinstance(fate, errors.Halted)
     waited = intents.UNCONFIRMED in change.intent
     # A stale version, too: what was saved since may be a write of ours that nobody lived to see.
