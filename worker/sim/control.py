@@ -4,8 +4,8 @@ A vendor's half is a function ``(Request, Fault | None) -> Reply``; :func:`contr
 which ``waitress`` serves (:func:`serve`, :func:`running`) and ``httpx.WSGITransport`` calls in-process.
 
 Faults of both: ``status`` (args ``code``, ``body``, ``headers``), ``html200``, ``drop``, ``reset``, ``lost_reply``,
-``truncate`` (``at``), ``delay`` (``seconds``, ``after``) and ``slow_drip`` (``seconds``, ``pieces``: the answer comes in
-pieces).
+``truncate`` (``at``), ``delay`` (``seconds``, ``after``), ``slow_drip`` (``seconds``, ``pieces``: the answer comes in
+pieces) and ``garbled`` (``how``: what was asked is done, and the answer is nonsense with 200, see :data:`GARBLED`).
 
 Under ``/_sim/``: ``GET journal?since=N&path=REGEX`` → ``{"entries", "last"}`` · ``GET state`` · ``GET|POST faults`` (a
 list, ``[]`` clears) · ``POST clock`` with ``{"shift": s}``, ``{"set": iso}`` or ``{"freeze": bool}`` · ``POST edit`` ·
@@ -55,6 +55,18 @@ __all__ = [
 
 HTML = b"<!DOCTYPE html><html><head><title>One moment</title></head><body><p>Please try again.</p></body></html>"
 
+MEGABYTES = 50
+GARBLED: dict[str, Callable[[bytes], bytes]] = {
+    "gzip": lambda body: body,
+    "length": lambda body: body,
+    "html": lambda _body: HTML,
+    "json": lambda body: body[:-1] + b"]}",
+    "nan": lambda _body: b'{"success": NaN, "total": NaN, "data": NaN, "affected_objects": NaN}',
+    "deep": lambda _body: b"[" * 200_000 + b"]" * 200_000,
+    "huge": lambda _body: b'{"padding": "' + b"x" * MEGABYTES * 2**20 + b'"}',
+}
+"""Nonsense made of an answer. ``gzip`` says of plain bytes that they are packed, ``length`` promises more than comes."""
+
 
 @dataclass(frozen=True, slots=True)
 class Request:
@@ -75,7 +87,7 @@ class Request:
 
 @dataclass(slots=True)
 class Reply:
-    """One answer, its body sent in ``pieces`` over ``drip_s`` seconds.
+    """One answer, its body sent in ``pieces`` over ``drip_s`` seconds; ``promised`` bytes more than there are.
 
     ``effect`` lists what it changed: ``{"op", "type", "id", "changes": {"field": [before, after]}}``.
     """
@@ -86,6 +98,7 @@ class Reply:
     effect: list[dict[str, Any]] = field(default_factory=list)
     drip_s: float = 0.0
     pieces: int = 1
+    promised: int = 0
 
 
 class World(Protocol):
@@ -197,7 +210,7 @@ def _send(reply: Reply, at: datetime, start_response: StartResponse) -> Iterable
     if "date" not in told:
         headers.append(("Date", format_datetime(at, usegmt=True)))
     if reply.status != HTTPStatus.NO_CONTENT:
-        headers.append(("Content-Length", str(len(reply.body))))
+        headers.append(("Content-Length", str(len(reply.body) + reply.promised)))
     try:
         phrase = HTTPStatus(reply.status).phrase
     except ValueError:
@@ -237,9 +250,17 @@ def _afterwards(fault: Fault, reply: Reply) -> Reply:
         time.sleep(float(fault.args.get("seconds", 1.0)))
     elif fault.kind == "slow_drip":
         reply.drip_s, reply.pieces = float(fault.args.get("seconds", 5.0)), int(fault.args.get("pieces", 10))
+    elif fault.kind == "garbled":
+        return _garbled(str(fault.args["how"]), reply)
     elif fault.kind == "lost_reply":
         return Reply(502, HTML, [("Content-Type", "text/html; charset=utf-8")], reply.effect)
     return reply
+
+
+def _garbled(how: str, reply: Reply) -> Reply:
+    kind = "text/html; charset=utf-8" if how == "html" else "application/json"
+    headers = [("Content-Type", kind), *([("Content-Encoding", "gzip")] if how == "gzip" else [])]
+    return Reply(200, GARBLED[how](reply.body), headers, reply.effect, promised=100 if how == "length" else 0)
 
 
 def _break_off(environ: WSGIEnvironment, *, reset: bool) -> None:
