@@ -16,7 +16,7 @@ from tests.fault.scene import Scenario, Scene
 
 PUBLISHER_S, FROZEN_S, RESUME_S, AWAY_S = 12.0, 60.0, 60.0, 30.0
 FULL_S, PILE_S, LATE_S = 6.0, 3.0, 600.0
-LOST = ("*", "*unacked*", "*_kombu.binding.*")
+LOST = ("*_kombu.binding.*", "*unacked*", "*")
 UNACKED = "outbook:unacked"
 POLLS = 8
 """More calls than what was under way can still make by itself."""
@@ -43,19 +43,27 @@ def broker_killed(scene: Scene) -> None:
 
 
 def messages_lost(scene: Scene) -> None:
-    """The broker is emptied, or what it holds unacknowledged or its bindings vanish: by turns, with such messages there."""
-    pattern = LOST[scene.wave % len(LOST)]
+    """The bindings vanish, then what the broker holds unacknowledged, then everything.
+
+    In this order: a worker that goes on with its connection never makes the bindings anew.
+    """
+    pattern = LOST[min(scene.wave, len(LOST) - 1)]
     with _taking_nothing_up(scene.rig), scene.rig.messages() as db:
         with contextlib.suppress(Unsettled):
             scene.rig.wait_for(lambda: bool(db.exists(UNACKED)), PILE_S)
         keys = list(db.scan_iter(pattern))
-        if not keys:
-            raise Unsettled(f"F11 the broker holds no {pattern}")
+        scene.notes.setdefault("lost", set()).update({pattern} if keys else ())
         if pattern == "*":
             db.flushall()
-        else:
+        elif keys:
             db.delete(*keys)
     time.sleep(1)
+
+
+def were_lost(scene: Scene) -> str:
+    """There was something of each kind to be lost."""
+    kept = set(LOST) - scene.notes.get("lost", set())
+    return f"the broker held no {' '.join(sorted(kept))}" if scene.whole and kept else ""
 
 
 @contextlib.contextmanager
@@ -191,7 +199,7 @@ def garbage(scene: Scene) -> None:
 SCENARIOS = [
     Scenario("F10", "broker killed, its data lost", broker_lost, in_short="up to 30 s away; here 3 s"),
     Scenario("F10k", "broker killed, its data kept", broker_killed),
-    Scenario("F11", "FLUSHALL; unacked gone; bindings gone", messages_lost),
+    Scenario("F11", "bindings gone; unacked gone; FLUSHALL", messages_lost, check=were_lost),
     Scenario("F12", "broker frozen for 60 s, somebody rings all the while", broker_frozen),
     Scenario(
         "F13", "broker out of reach without a word", broker_half_open, in_short="5 min; here 3 s, then dead connections"
