@@ -285,7 +285,8 @@ def _job(case: Case, mapping: Mapping) -> Job | None:
         hide=case.hidden(mapping),
     )
     error_field = error.crm if error and error.crm not in case.view.stopped else None
-    return Job(case.view.prospect_id, write, error_field, frozenset(vital), bare=bare)
+    before = person if updating else None
+    return Job(case.view.prospect_id, write, error_field, frozenset(vital), bare=bare, before=before)
 
 
 def _least(case: Case, mapping: Mapping) -> dict[str, Value]:

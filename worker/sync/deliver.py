@@ -15,7 +15,7 @@ from worker.core.intents import LOOK_AGAIN_S
 from worker.core.records import System
 from worker.core.transforms import Compare
 from worker.remote.workbooks import Applied, Refused, Stale, Write
-from worker.sync import identify
+from worker.sync import identify, streams
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -32,7 +32,8 @@ class Job:
     """One write. ``key`` is whose change it is; ``vital`` are fields that must get through whatever else is refused.
 
     ``suspected`` are fields of a new record that were left out on a guess, for its refusal named none; ``bare`` is the
-    least that makes one, for when even its vital fields are refused so. ``status`` is that of its last refusal.
+    least that makes one, for when even its vital fields are refused so. ``status`` is that of its last refusal. ``before``
+    is the record that an update was planned for.
     """
 
     key: int
@@ -42,6 +43,7 @@ class Job:
     suspected: Dict[str, Value] = field(default_factory=dict)
     bare: Dict[str, Value] = field(default_factory=dict)
     status: int | None = None
+    before: Snapshot | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,10 +149,14 @@ def _taken(
         receipt = _settled(job, outcome, checked.get(job.key), refused.get(job.key, {}))
         if receipt is None and _is_unnamed(job, outcome):
             receipt = _field_by_field(job, desk, refused.get(job.key, {}))
+        left = job if receipt is not None else _without_refused(job, outcome, refused, desk)
+        if receipt is None and left.write.id and not left.write.fields:
+            # Sent all the same, and overtaken by somebody's save, it would find nothing missing there and take that for ours.
+            receipt = Receipt(job.key, job.write.id, job.write.version, refused=_words(refused.get(job.key, {})))
         if receipt is not None:
             receipts[job.key] = receipt
         else:
-            again.append(_without_refused(job, outcome, refused, desk))
+            again.append(left)
     return receipts, again
 
 
@@ -223,7 +229,7 @@ def _settled(job: Job, outcome: Outcome, seen: Snapshot | None, refused: Dict[st
     if seen.deleted:
         return Receipt(job.key, trouble=errors.StaleVersion("deleted in the CRM", system=System.CRM), fresh=seen)
     if seen.version != job.write.version:
-        if not isinstance(outcome, Refused) and _holds(seen, job.write.fields):
+        if not isinstance(outcome, Refused) and _holds(seen, job.write.fields) and not _is_anothers(job, seen):
             return _found(job, seen, refused, ours=job.write.version + 1)
         return Receipt(job.key, trouble=errors.StaleVersion("saved by somebody else", system=System.CRM), fresh=seen)
     if isinstance(outcome, Stale):
@@ -251,6 +257,15 @@ def _found(job: Job, seen: Snapshot, refused: Dict[str, str], *, ours: int) -> R
 
 def _kept(seen: Snapshot, job: Job) -> dict[str, Value]:
     return {name: seen.fields[name] for name in job.write.fields if name in seen.fields}
+
+
+def _is_anothers(job: Job, seen: Snapshot) -> bool:
+    """Tell whether the one save there was since changed more than ours would: somebody has typed the same, and more."""
+    if job.before is None or seen.version != job.write.version + 1:
+        return False
+    others = {name: value for name, value in job.before.fields.items() if name in seen.fields}
+    kept = {name: value for name, value in others.items() if name not in {*job.write.fields, *streams.ALWAYS}}
+    return not _holds(seen, kept)
 
 
 def _holds(seen: Snapshot, wanted: Dict[str, Value]) -> bool:

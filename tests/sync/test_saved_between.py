@@ -1,0 +1,98 @@
+"""What somebody saves between our read and the receipt of our write travels, whatever we were about to write."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from tests.sync.scene import Call, Hook, Scene
+from worker.core.records import Kind, System
+
+NAME, TITLE, LAST = "cf_person_sequence_name", "person_job_title", "person_last_name"
+
+
+def once(nth: int, of: Callable[[Call], bool], deed: Callable[[], object]) -> Hook:
+    """Return a hook that does something at the ``nth`` call of a kind, counted from 1, and never again."""
+    left = [nth]
+
+    def hook(call: Call) -> None:
+        left[0] -= of(call)
+        if left[0] == 0:
+            left[0] -= 1
+            deed()
+
+    return hook
+
+
+def is_write(call: Call) -> bool:
+    """Tell whether people are written in the CRM."""
+    return call.writes and call.system is System.CRM and "people" in call.path
+
+
+def types(scene: Scene, **fields: object) -> None:
+    """Let somebody save the person of the first prospect in the CRM."""
+    scene.edit_crm(op="set", type="person", id=scene.of(1)["id"], fields=fields)
+
+
+def titled(scene: Scene, title: str, prospect: int = 1) -> None:
+    """Let somebody set a title in Outreach."""
+    scene.edit_outreach(op="set", type="prospect", id=prospect, attributes={"title": title})
+
+
+def linked(scene: Scene) -> Scene:
+    """Return the scene with one prospect and its person, both settled long ago."""
+    scene.prospect(1, 1, title="Clerk")
+    scene.sync()
+    scene.later(300)
+    scene.sync()
+    return scene
+
+
+def last_names(scene: Scene) -> tuple[object, object]:
+    """Return the last name on both sides."""
+    return scene.of_outreach("prospect", 1)["lastName"], scene.of(1)[LAST]
+
+
+def titles(scene: Scene) -> tuple[object, object]:
+    """Return the title on both sides."""
+    return scene.of_outreach("prospect", 1)["title"], scene.of(1)[TITLE]
+
+
+def test_who_saves_while_a_vanished_field_is_looked_up_is_heard(scene: Scene) -> None:
+    """The CRM refuses the one field that was due, for it has it no more; the record is saved before that is known."""
+    scene.prospect(1, 1)
+    scene.sync()
+    scene.edit_crm(op="remove_field", field=NAME)
+    scene.poll()
+    asked = once(1, lambda call: "metadata" in call.path, lambda: types(scene, **{LAST: "Typed"}))
+    scene.wire.before.append(asked)
+    scene.apply()
+    assert last_names(scene) == ("Last1", "Typed")
+    scene.later(10)
+    scene.sync()
+    assert last_names(scene) == ("Typed", "Typed")
+    scene.edit_crm(op="add_field", field=NAME)
+    scene.later(10)
+    assert scene.sync().converged
+
+
+def test_what_is_left_of_a_refused_write_is_nothing_and_is_not_sent(scene: Scene) -> None:
+    """The CRM refuses the one field that was due: one write, and the change is done with."""
+    scene.prospect(1, 1)
+    scene.sync()
+    scene.edit_crm(op="remove_field", field=NAME)
+    scene.poll()
+    scene.wire.calls.clear()
+    scene.apply()
+    assert len([call for call in scene.wire.calls if is_write(call)]) == 1
+    assert scene.sync().queued == 0
+
+
+def test_who_types_the_same_as_we_and_more_is_heard(scene: Scene) -> None:
+    """A title of Outreach is typed in the CRM by hand, and a new name with it, before ours is there: the name travels."""
+    linked(scene)
+    titled(scene, "Head")
+    scene.poll(Kind.PROSPECT)
+    types(scene, **{TITLE: "Head", LAST: "Typed"})
+    scene.apply()
+    scene.sync()
+    assert (last_names(scene), titles(scene)) == (("Typed", "Typed"), ("Head", "Head"))
