@@ -32,6 +32,7 @@ from worker.sync import (
     alerts,
     apply,
     brakes,
+    failures,
     feeds,
     fields,
     intake,
@@ -278,6 +279,7 @@ def sweep() -> None:
     on = runtime()
     if clocks.set_right(on.store, bootstrap.now()):
         log.warning("clock_set_back")
+    failures.revive(on.store, on.mapping, bootstrap.now())
     with on.store.read() as db:
         due = backlog.claimable(db, bootstrap.now())
         hinted = webhooks.any_free(db, bootstrap.now())

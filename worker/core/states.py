@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 LATEST_CHANGE = "latest_change"
 """The roll-up in which no label goes before another."""
 
+LONGEST_WORD = 60
+"""Letters that are told of a state which nobody knows."""
 _LONG_AGO = datetime(1, 1, 1, tzinfo=UTC)
 
 
@@ -127,7 +129,13 @@ def judge(state: StateView, words: Mapping[str, Label], *, opted_out: bool) -> J
         return Judged(state, Label.PENDING, "4: sequence not enabled, never active in it")
     if word in {Label.PAUSED, Label.ACTIVE}:
         return Judged(state, word, f"5: state is {state.state}")
-    return Judged(state, None, f"6: unmapped state '{state.state}'")
+    return Judged(state, None, f"6: unmapped state '{quoted(state.state)}'")
+
+
+def quoted(word: str) -> str:
+    """Return a state that nobody knows as it may be told: on one line, printable, short, without what ends the quotation."""
+    told = " ".join("".join(c if c.isprintable() and c != "'" else " " for c in word).split())
+    return told if len(told) <= LONGEST_WORD else f"{told[: LONGEST_WORD - 1]}…"
 
 
 def latest_per_sequence(states: Iterable[StateView]) -> list[StateView]:
@@ -150,7 +158,7 @@ def roll_up(
     """Return what the person looks like over all sequences. ``order`` is the mapping's, or ``latest_change``."""
     lines = tuple(judge(state, words, opted_out=bool(opt_out)) for state in latest_per_sequence(states))
     newest = max((line.state for line in lines), key=lambda state: state.recency, default=None)
-    unmapped = next((line.state.state for line in lines if line.label is None), None)
+    unmapped = next((quoted(line.state.state) for line in lines if line.label is None), None)
     if opt_out:
         at = opt_out.at or (newest.changed_at if newest else None)
         return Standing(Label.OPTED_OUT, f"opted out: {opt_out.evidence}", newest, at, lines, unmapped)
@@ -187,7 +195,7 @@ def summary(lines: Iterable[Judged], labels: Mapping[Label, str]) -> str:
     """Return a line for each sequence: ``name: label (step n)``, or ``name: label`` without a step."""
     written = []
     for line in lines:
-        word = labels[line.label] if line.label else line.state.state
+        word = labels[line.label] if line.label else quoted(line.state.state)
         step = f" (step {line.state.step})" if line.state.step is not None else ""
         name = " ".join(line.state.sequence.name.splitlines())  # a line break in a name would make two lines of one
         written.append(f"{name}: {word}{step}")

@@ -59,6 +59,26 @@ def letters(db: sa.Connection, ids: Collection[int] | None = None) -> list[Lette
     return [_letter(row) for rows in found for row in rows]
 
 
+def opt_outs(db: sa.Connection, *, before: datetime) -> list[Letter]:
+    """Return the dead letters of opt-outs that died before a moment: by the index, for this is asked all the time."""
+    query = sa.select(CHANGE).where(
+        CHANGE.c.state == Standing.DEAD,
+        CHANGE.c.kind == Kind.PROSPECT,
+        CHANGE.c.lane == int(Lane.OPT_OUT),
+        CHANGE.c.failed_at <= before,
+    )
+    return [_letter(row) for row in db.execute(query.order_by(CHANGE.c.id))]
+
+
+def revive(db: sa.Connection, ids: Iterable[int], now: datetime) -> int:
+    """Make dead letters due once more, their tries not forgotten; return how many."""
+    count = 0
+    for part in chunks(sorted(set(ids))):
+        dead = sa.update(CHANGE).where(CHANGE.c.id.in_(part), CHANGE.c.state == Standing.DEAD)
+        count += db.execute(dead.values(state=Standing.DUE.value, next_at=now, failed_at=None)).rowcount
+    return count
+
+
 def of_record(db: sa.Connection, ref: Ref) -> Letter | None:
     """Return the dead letter of a record, if it is one."""
     query = sa.select(CHANGE).where(

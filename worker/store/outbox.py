@@ -28,7 +28,7 @@ HOLD: sa.Table = HoldRow.__table__  # type: ignore[attr-defined]
 LEASE = timedelta(seconds=15)
 """Short, so that a killed holder's work goes on soon; a live holder renews it (``sync.case.kept_alive``)."""
 BATCH = 100
-_BLANK: dict[str, Any] = {"lease_until": None, "intent": None, "alone": False}
+_BLANK: dict[str, Any] = {"lease_until": None, "intent": None, "alone": False, "failed_at": None}
 
 
 class Lane(IntEnum):
@@ -58,6 +58,8 @@ class Change:
 
     ``alone`` means that its last holder vanished: nothing else may ride with it; ``doomed`` that the one before did too.
 
+    ``failing_since`` is when the first of the tries failed that have all failed since; None if the last one did not.
+
     ``wish`` is what became so far of a sequence action that somebody in the CRM asked for: unlike the intent it outlives
     retries, for what has been asked of Outreach once must not be asked again.
     """
@@ -74,6 +76,7 @@ class Change:
     hold_key: str | None = None
     intent: Mapping[str, Any] = field(default_factory=dict)
     wish: Mapping[str, Any] = field(default_factory=dict)
+    failing_since: datetime | None = None
 
 
 def open_changes(db: sa.Connection, kind: Kind, ids: Iterable[int], *, lane: Lane, now: datetime) -> int:
@@ -157,7 +160,7 @@ def _opening(statement: Any) -> Any:  # noqa: ANN401 - an insert of either diale
             "lane": sa.case((lane < CHANGE.c.lane, lane), else_=CHANGE.c.lane),
             "state": Standing.DUE.value,
             "attempts": sa.case((waiting, 0), else_=CHANGE.c.attempts),
-            "failed_at": None,
+            "failed_at": sa.case((waiting, sa.null()), else_=CHANGE.c.failed_at),
             "opened_at": sa.case((waiting, opened_at), else_=CHANGE.c.opened_at),
             "next_at": sa.case((CHANGE.c.next_at < next_at, CHANGE.c.next_at), else_=next_at),
         },
@@ -204,7 +207,7 @@ def free(now: datetime) -> sa.ColumnElement[bool]:
 
 
 def _change(kind: Kind, row: Any, *, orphan: bool) -> Change:  # noqa: ANN401 - a row of the driver
-    record_id, record, lane, generation, fence, attempts, opened_at, alone, hold_key, intent, wish, _ = row
+    record_id, record, lane, generation, fence, attempts, opened_at, alone, hold_key, intent, wish, failed_at, _ = row
     return Change(
         id=record_id,
         ref=Ref(kind, record),
@@ -218,6 +221,7 @@ def _change(kind: Kind, row: Any, *, orphan: bool) -> Change:  # noqa: ANN401 - 
         hold_key=hold_key,
         intent=msgspec.json.decode(intent) if intent else {},
         wish=msgspec.json.decode(wish) if wish else {},
+        failing_since=failed_at,
     )
 
 
@@ -287,10 +291,23 @@ def settle(db: sa.Connection, changes: Sequence[Change]) -> None:
 
 
 def retry(
-    db: sa.Connection, change: Change, *, at: datetime, error: str, counted: bool = True, doubtful: bool = False
+    db: sa.Connection,
+    change: Change,
+    *,
+    at: datetime,
+    error: str,
+    counted: bool = True,
+    doubtful: bool = False,
+    failing_since: datetime | None = None,
 ) -> None:
     """Try again at ``at``; the attempt counts unless the fault was nobody's. ``doubtful``: it may have been carried out."""
-    values = {**_BLANK, "next_at": at, "error": error, "attempts": change.attempts + int(counted)}
+    values = {
+        **_BLANK,
+        "failed_at": failing_since,
+        "next_at": at,
+        "error": error,
+        "attempts": change.attempts + int(counted),
+    }
     values["alone"] = change.alone and UNCONFIRMED in change.intent  # it may still be what kills its holders
     if doubtful:
         del values["intent"]
@@ -316,7 +333,7 @@ def bury(db: sa.Connection, change: Change, error: str, now: datetime) -> bool:
     dead = sa.update(CHANGE).where(_mine(change), CHANGE.c.generation == change.generation)
     values = {**_BLANK, "error": error, "hold_key": None}
     death = {"state": Standing.DEAD.value, "attempts": change.attempts + 1, "failed_at": now}
-    died = bool(db.execute(dead.values(**values, **death)).rowcount)
+    died = bool(db.execute(dead.values(**(values | death))).rowcount)
     if not died:
         db.execute(sa.update(CHANGE).where(_mine(change)).values(**values))
     if change.hold_key:
@@ -373,4 +390,6 @@ def lift(db: sa.Connection, keys: Iterable[str], now: datetime) -> int:
 
 def unkeep(db: sa.Connection) -> None:
     """Make due again what an earlier run was told to hold back."""
-    db.execute(sa.update(CHANGE).where(CHANGE.c.state == Standing.KEPT).values(state=Standing.DUE.value))
+    db.execute(
+        sa.update(CHANGE).where(CHANGE.c.state == Standing.KEPT).values(state=Standing.DUE.value, failed_at=None)
+    )

@@ -16,7 +16,9 @@ from worker.store.tables import ChangeRow
 
 CHANGE: sa.Table = ChangeRow.__table__  # type: ignore[attr-defined]
 
-CLAIMED = "id record_id lane generation fence attempts opened_at alone hold_key intent wish lease_until".split()
+CLAIMED = (
+    "id record_id lane generation fence attempts opened_at alone hold_key intent wish failed_at lease_until".split()
+)
 
 _IDS = sa.bindparam("ids", type_=sa.Text)
 _UNTIL = sa.bindparam("until", type_=CHANGE.c.lease_until.type)

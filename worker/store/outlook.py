@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 import sqlalchemy as sa
 
-from worker.core import transforms
+from worker.core import letters, transforms
 from worker.core.outlook import Cause, Round, Webhooks
 from worker.core.records import Kind, System
 from worker.store.budget import CALL
@@ -24,6 +24,8 @@ SAMPLE = 20_000
 """Writes that a percentile is made of at most: the newest ones."""
 REASONS = 20
 """Reasons and causes that are told one by one; the rest is in the totals."""
+LOOKED_AT = 2000
+"""Different words that are reduced to causes at most."""
 OPT_OUTS_LOOKED_AT = 500
 WEEK = timedelta(days=7)
 
@@ -112,12 +114,20 @@ def held_by_kind(db: sa.Connection) -> list[tuple[str, int, int]]:
 
 
 def failed_by_cause(db: sa.Connection) -> list[Cause]:
-    """Return the commonest causes of dead letters, the most first."""
+    """Return the commonest causes of dead letters, the most first; like words count as one cause."""
     records = sa.func.count().label("records")
     query = sa.select(CHANGE.c.error, records, sa.func.max(CHANGE.c.failed_at).label("newest"))
     query = query.where(CHANGE.c.state == Standing.DEAD).group_by(CHANGE.c.error)
-    rows = db.execute(query.order_by(records.desc(), CHANGE.c.error).limit(REASONS))
-    return [Cause(row.error or "no reason was noted", row.records, row.newest) for row in rows]
+    rows = db.execute(query.order_by(records.desc(), CHANGE.c.error).limit(LOOKED_AT)).all()
+    newest: dict[str, list[datetime]] = {}
+    for row in rows:
+        newest.setdefault(letters.cause_of(row.error), []).extend([row.newest] if row.newest else [])
+    told = letters.grouped((row.error or "no reason was noted", row.records) for row in rows)
+    told.sort(key=lambda one: (-one[1], one[0]))
+    return [
+        Cause(words, count, max(newest.get(letters.cause_of(words), ()), default=None))
+        for words, count in told[:REASONS]
+    ]
 
 
 def calls_by_lane(db: sa.Connection) -> dict[tuple[str, str], int]:

@@ -11,7 +11,7 @@ from worker.core.mapping import PERSON_ADDRESSES, Computed
 from worker.core.records import Kind
 from worker.store import exchanges, forgotten, links, mirror, pauses
 from worker.store import explain as known
-from worker.store.outbox import Lane
+from worker.store.outbox import Lane, Standing
 from worker.sync import breakers, explain_person, fields, gather, in_force, paused, skips, streams
 from worker.sync.exchanges import shown_of_task
 from worker.sync.explain_person import SIDES, Around
@@ -106,7 +106,7 @@ def _due(row: Any) -> told.Due:  # noqa: ANN401 - a row of the driver
         next_at=row.next_at,
         attempts=row.attempts,
         error=row.error,
-        failed_at=row.failed_at,
+        failed_at=row.failed_at if row.state == Standing.DEAD else None,
         in_work_until=row.lease_until,
     )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from worker.core import letters, plan, transforms
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from worker.store.selection import Selection
 
 NOT_FAILED = "not failed"
+HOURLY = timedelta(hours=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +64,8 @@ def causes(db: sa.Connection) -> list[Cause]:
 
 def named(known: Sequence[Cause], text: str) -> list[Cause]:
     """Return the causes that a number of the list or a part of the words names, in any case."""
+    if not text.strip():
+        return []  # an empty word is part of every other: whoever says nothing means nothing
     if text.isdecimal():
         return [one for one in known if one.number == int(text)]
     return [one for one in known if text.casefold() in one.words.casefold()]
@@ -120,12 +124,26 @@ def undroppable(db: sa.Connection, chosen: Collection[Letter], mapping: Mapping)
     return held
 
 
+def revive(store: Store, mapping: Mapping, now: datetime) -> int:
+    """Make due again every dead letter of an hour ago whose opt-out a side does not show yet; return how many.
+
+    A vendor that refuses an opt-out may take it once somebody has mended why: nobody need tell us (facts, delivery B.7).
+    """
+    with store.read() as db:
+        known = dead.opt_outs(db, before=now - HOURLY)
+    if not known:
+        return 0
+    with store.write() as db:
+        return dead.revive(db, [one.id for one in undroppable(db, known, mapping)], now)
+
+
 def drop(store: Store, chosen: Sequence[Letter], mapping: Mapping) -> tuple[int, list[Letter]]:
     """Close dead letters for good, except those that carry an opt-out; return how many, and which were refused.
 
     The records stay as they are on both sides; the next edit of one is looked at as any other.
     """
     with store.write() as db:
+        chosen = dead.letters(db, [one.id for one in chosen])  # as they are now: one may carry an opt-out since
         refused = undroppable(db, chosen, mapping)
         kept = {one.id for one in refused}
         return dead.drop(db, [one.id for one in chosen if one.id not in kept]), refused

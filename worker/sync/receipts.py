@@ -371,7 +371,8 @@ def after_error(db: sa.Connection, on: Applier, change: Change, error: errors.Ou
     An opt-out is never one for a fault that is not its own: it is retried hourly for ever.
     """
     now = on.now()
-    fate = errors.decide(error, attempt=change.attempts + 1, first_tried=change.opened_at, now=now, jitter=on.jitter())
+    since = change.failing_since or now  # not since it was opened: it may have waited for days before anybody tried
+    fate = errors.decide(error, attempt=change.attempts + 1, first_tried=since, now=now, jitter=on.jitter())
     if (
         isinstance(fate, errors.DeadLetter)
         and change.lane is Lane.OPT_OUT
@@ -388,5 +389,6 @@ def after_error(db: sa.Connection, on: Applier, change: Change, error: errors.Ou
     # A stale version, too: what was saved since may be a write of ours that nobody lived to see.
     doubtful = halted or waited or isinstance(error, errors.Throttled | errors.RemoteDown | errors.StaleVersion)
     counted = not halted and not (waited and isinstance(error, errors.Throttled))
-    outbox.retry(db, change, at=at, error=error.words, counted=counted, doubtful=doubtful)
+    failing = None if halted else since
+    outbox.retry(db, change, at=at, error=error.words, counted=counted, doubtful=doubtful, failing_since=failing)
     return 0

@@ -16,7 +16,7 @@ from worker.core.records import Kind, System
 from worker.store import backlog, clocks, cursors, links, mappings, outbox, pauses, runs, vitals
 from worker.store.outbox import Lane
 from worker.store.selection import Chosen
-from worker.sync import apply, brakes, fields, finished, in_force, intake, resync, timing
+from worker.sync import apply, brakes, failures, fields, finished, in_force, intake, resync, timing
 from worker.sync.look import look
 from worker.sync.poll import poll
 from worker.sync.second_net import cast, take_due
@@ -156,6 +156,8 @@ def run(this: Pass) -> Report:
     on = this.on
     clocks.set_right(on.store, on.now())
     report = Report(uuid.uuid4().hex, on.mapping.version, on.now(), polled={kind.value: 0 for kind in cursors.STREAMS})
+    if this.selection is None and not this.dry_run:
+        failures.revive(on.store, on.mapping, on.now())
     with on.store.write() as db:
         if this.selection is None:
             outbox.unkeep(db)
