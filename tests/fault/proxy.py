@@ -8,8 +8,8 @@ Modes: ``pass`` · ``delay`` (``seconds`` before each piece) · ``drip`` (``rate
 many bytes of an answer the connection ends) · ``half_close`` (the same, but it stays open and nobody listens any more) ·
 ``reset`` (RST ``after`` so many bytes of an answer) · ``hole`` (nothing arrives; what was sent arrives once it heals) ·
 ``deaf`` (old connections are dead for ever and nobody says so; new ones pass) · ``refuse`` (nobody listens, old connections
-are reset) · ``cut`` (old connections are reset; new ones pass). ``probability`` is the share of the connections that are hit,
-drawn from ``seed``.
+are reset) · ``unheard`` (the same, and new ones never come about: whoever tries runs into a time-out) · ``cut`` (old
+connections are reset; new ones pass). ``probability`` is the share of the connections that are hit, drawn from ``seed``.
 """
 
 from __future__ import annotations
@@ -30,6 +30,8 @@ PIECE, MOST = 65_536, 512
 HOST = "127.0.0.1"
 ANSWERED = ("truncate", "half_close", "reset", "drip")
 """What happens to answers alone."""
+ABSENT = ("refuse", "unheard")
+"""Nobody listens."""
 
 
 @dataclass(slots=True)
@@ -73,9 +75,13 @@ class Wire:
     changed: asyncio.Event = field(default_factory=asyncio.Event)
     server: asyncio.Server | None = None
     port: int = 0
+    full: list[socket.socket] = field(default_factory=list)
 
     async def listen(self) -> None:
         """Listen, at the same port as ever."""
+        for one in self.full:
+            one.close()
+        self.full.clear()
         self.server = await asyncio.start_server(self.serve, HOST, self.port, limit=PIECE)
         self.port = self.server.sockets[0].getsockname()[1]
 
@@ -84,17 +90,19 @@ class Wire:
         was, self.mode = self.mode.name, mode
         self.changed.set()
         self.changed = asyncio.Event()
-        if mode.name in {"refuse", "cut", "deaf"}:
+        if mode.name in {*ABSENT, "cut", "deaf"}:
             for pair in [*self.pairs]:
                 self.struck[mode.name] += 1
                 pair.dead = True
                 if mode.name != "deaf":
                     pair.reset()
-        if mode.name == "refuse" and self.server is not None:
+        if mode.name in ABSENT and self.server is not None:
             self.server.close()
             self.server = None
-        elif was == "refuse" and mode.name != "refuse":
+        elif was in ABSENT and mode.name not in ABSENT:
             await self.listen()
+        if mode.name == "unheard" and not self.full:
+            self.full = crowded(self.port)
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Carry one connection to its end."""
@@ -137,7 +145,7 @@ class Wire:
         if pair.dead:
             return True
         mode = self.mode
-        if mode.name in {"pass", "deaf", "cut", "refuse"} or pair.chance >= mode.probability:
+        if mode.name in {"pass", "deaf", "cut", *ABSENT} or pair.chance >= mode.probability:
             await _sent(sink, piece)
             return True
         if mode.name in ANSWERED and not answers:
@@ -191,6 +199,20 @@ class Wire:
             pair.near.write_eof()
             pair.dead = True
         return False
+
+
+def crowded(port: int) -> list[socket.socket]:
+    """Return who fills the queue of a port at which nobody accepts: the kernel answers no connection after these."""
+    listener = socket.socket()
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listener.bind((HOST, port))
+    listener.listen(0)
+    waiting = [socket.socket() for _ in range(3)]
+    for one in waiting:
+        one.setblocking(False)
+        with contextlib.suppress(BlockingIOError):
+            one.connect((HOST, port))
+    return [listener, *waiting]
 
 
 async def _sent(sink: asyncio.StreamWriter, piece: bytes) -> None:

@@ -197,3 +197,17 @@ def test_chance_strikes_as_the_seed_has_it(proxy: Wires) -> None:
     assert one == same != other
     assert 10 < one.count(0) < 30
     assert set(one) == {0, 1000}
+
+
+def test_nobody_answers_a_connection(proxy: Wires) -> None:
+    """A new connection runs into its time-out, an old one is reset; healed, new ones pass."""
+    with dialled(proxy) as line:
+        assert answer(line) == ANSWER
+        proxy.turn("it", "unheard")
+        with pytest.raises(OSError, match=r"timed out|reset"):
+            socket.create_connection(("127.0.0.1", proxy.ports["it"]), timeout=0.5).close()
+        with contextlib.suppress(ConnectionError):
+            assert answer(line) == b""
+    proxy.heal()
+    with dialled(proxy) as line:
+        assert answer(line) == ANSWER
