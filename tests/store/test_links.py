@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from tests.store.makers import NOW, later
+from tests.store.makers import NOW, keep, later, seen
 from worker.core import plan
 from worker.core.mapping import Share
 from worker.core.records import Kind, Link, Shadow, System
@@ -49,6 +49,26 @@ def test_a_link_is_rewritten_in_place(store: database.Store) -> None:
     assert load(store, 5) == {5: Link(5, 7002, Shadow({"a": 1}, {"a": 1}))}
     with store.read() as db:
         assert db.execute(sa.select(links.LINK.c.linked_at)).scalars().all() == [NOW]
+
+
+def test_who_was_entered_anew_takes_the_person_over(store: database.Store) -> None:
+    """In one batch with the one that is gone, after it, and before anybody has worked on its deletion."""
+    gone, anew = Link(5, 7001, gone=True), Link(6, 7001)
+    save(store, gone, anew)
+    assert load(store, 5, 6) == {6: anew}
+    save(store, gone)
+    assert load(store, 5, 6) == {6: anew}
+    save(store, Link(7, 7002), Link(9, 7003))
+    keep(store, Kind.PROSPECT, seen(Kind.PROSPECT, 7, deleted=True))
+    save(store, Link(8, 7002))
+    assert load(store, 7, 8, 9) == {8: Link(8, 7002), 9: Link(9, 7003)}
+
+
+def test_a_tombstone_makes_room_for_another(store: database.Store) -> None:
+    """Two prospects of one person are gone, one after the other: the later tombstone is kept, neither is an error."""
+    save(store, Link(5, 7001, gone=True))
+    save(store, Link(6, 7001, gone=True))
+    assert load(store, 5, 6) == {6: Link(6, 7001, gone=True)}
 
 
 def test_no_person_has_two_prospects(store: database.Store) -> None:

@@ -14,6 +14,7 @@ from sqlalchemy.dialects import postgresql
 
 from worker.core.records import Kind, Link, Shadow, System
 from worker.store.database import among, chunks, upsert
+from worker.store.mirror import MIRROR
 from worker.store.tables import DeletionRow, ExclusionRow, HistoryRow, LatchRow, LinkRow
 
 if TYPE_CHECKING:
@@ -51,17 +52,13 @@ def _load(db: sa.Connection, kind: Kind, column: sa.ColumnElement[Any], ids: Ite
 
 
 def save(db: sa.Connection, kind: Kind, links: Sequence[Link], now: datetime) -> None:
-    """Write links; one whose CRM record another link held before is given up by that one first."""
-    for part in chunks([link.crm_id for link in links]):
-        mine = [link.outreach_id for link in links]
-        db.execute(
-            sa.delete(LINK).where(
-                LINK.c.kind == kind,
-                among(db, LINK.c.crm_id, part),
-                LINK.c.gone,
-                sa.not_(among(db, LINK.c.outreach_id, mine)),
-            )
-        )
+    """Write links. Whose Outreach record is gone gives its CRM record up to a living one, stored or among these."""
+    owners = {link.crm_id: link.outreach_id for link in links if not link.gone}
+    links = [link for link in links if owners.get(link.crm_id, link.outreach_id) == link.outreach_id]
+    _give_up(db, kind, links)
+    tombs = {link.crm_id: link.outreach_id for link in links if link.gone}
+    lost = {crm for crm, held in of_crm(db, kind, tombs).items() if held.outreach_id != tombs[crm]} if tombs else set()
+    links = [link for link in links if not (link.gone and link.crm_id in lost)]
     rows = [
         {
             "kind": kind.value,
@@ -77,6 +74,17 @@ def save(db: sa.Connection, kind: Kind, links: Sequence[Link], now: datetime) ->
     ]
     changed = ("crm_id", "outreach_then", "crm_then", "written_version", "gone")
     upsert(db, LINK, rows, key=("kind", "outreach_id"), update=changed)
+
+
+def _give_up(db: sa.Connection, kind: Kind, links: Sequence[Link]) -> None:
+    """Delete the links that others hold to these CRM records, theirs being gone: known, or just read and not yet worked on."""
+    mine = [link.outreach_id for link in links]
+    removed = sa.select(MIRROR.c.id).where(
+        MIRROR.c.kind == kind, MIRROR.c.id == LINK.c.outreach_id, MIRROR.c.deleted == sa.true()
+    )
+    for part in chunks([link.crm_id for link in links]):
+        theirs = (LINK.c.kind == kind, among(db, LINK.c.crm_id, part), sa.not_(among(db, LINK.c.outreach_id, mine)))
+        db.execute(sa.delete(LINK).where(*theirs, sa.or_(LINK.c.gone, removed.exists())))
 
 
 def part(db: sa.Connection, kind: Kind, outreach_ids: Iterable[int]) -> None:
