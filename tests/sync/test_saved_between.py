@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from tests.sync.scene import Call, Hook, Scene
+from tests.sync.conftest import MakeScene
+from tests.sync.scene import LEASE_S, QUIET, UNSEEN_S, Call, Hook, Scene, fault
 from worker.core.records import Kind, System
 
 NAME, TITLE, LAST = "cf_person_sequence_name", "person_job_title", "person_last_name"
+LONG_S = 3600.0
 
 
 def once(nth: int, of: Callable[[Call], bool], deed: Callable[[], object]) -> Hook:
@@ -26,6 +28,16 @@ def once(nth: int, of: Callable[[Call], bool], deed: Callable[[], object]) -> Ho
 def is_write(call: Call) -> bool:
     """Tell whether people are written in the CRM."""
     return call.writes and call.system is System.CRM and "people" in call.path
+
+
+def is_read(call: Call) -> bool:
+    """Tell whether people are read in the CRM."""
+    return not call.writes and call.system is System.CRM and "people" in call.path
+
+
+def is_patch(call: Call) -> bool:
+    """Tell whether a prospect is written in Outreach."""
+    return call.writes and call.system is System.OUTREACH and "prospects" in call.path
 
 
 def types(scene: Scene, **fields: object) -> None:
@@ -96,3 +108,81 @@ def test_who_types_the_same_as_we_and_more_is_heard(scene: Scene) -> None:
     scene.apply()
     scene.sync()
     assert (last_names(scene), titles(scene)) == (("Typed", "Typed"), ("Head", "Head"))
+
+
+def test_what_is_read_by_who_lost_the_lease_is_heard(scene: Scene) -> None:
+    """A worker that stood still reads a saved person while another has long settled the change: the edit travels."""
+    linked(scene)
+    titled(scene, "Head")
+    scene.poll(Kind.PROSPECT)
+
+    def others_go_on() -> None:
+        types(scene, **{LAST: "Typed"})
+        scene.later(LEASE_S)
+        titled(scene, "Clerk")
+        scene.poll(Kind.PROSPECT)
+        scene.apply()
+
+    scene.wire.before.append(once(1, is_write, others_go_on))
+    scene.apply()
+    scene.later(10)
+    scene.sync()
+    assert last_names(scene) == ("Typed", "Typed")
+
+
+def test_an_edit_that_only_a_reply_shows_travels_after_many_tries(scene: Scene) -> None:
+    """Outreach is down for a while; just before our write at last succeeds somebody edits another field there."""
+    linked(scene)
+    types(scene, **{LAST: "Typed"})
+    scene.poll(Kind.PERSON)
+    scene.outreach.faults.arm([fault("status", path="prospects", op="write", code=503, times=5)])
+    for _ in range(5):
+        scene.apply()
+        scene.later(LONG_S)
+    scene.wire.before.append(once(1, is_patch, lambda: titled(scene, "Head")))
+    scene.apply()
+    assert last_names(scene) == ("Typed", "Typed")
+    scene.sync()
+    assert titles(scene) == ("Head", "Head")
+
+
+def test_who_edits_a_person_that_nobody_knows_yet_is_heard(scene: Scene) -> None:
+    """We created somebody and the reply was lost; the new person is edited in the CRM before it is found."""
+    scene.prospect(1, 1)
+    scene.poll()
+    scene.crm.faults.arm([fault("lost_reply", path="people", op="write")])
+    looked = once(2, is_read, lambda: types(scene, **{LAST: "Typed"}))
+    scene.wire.before.append(looked)
+    scene.apply()
+    assert last_names(scene) == ("Last1", "Typed")
+    scene.later(UNSEEN_S)
+    scene.sync()
+    assert last_names(scene) == ("Typed", "Typed")
+
+
+def test_a_late_reply_takes_nothing_back(make_scene: MakeScene) -> None:
+    """A worker stands still between Outreach's reply and its receipt; what was edited and settled since stays."""
+    scene = linked(make_scene(options=QUIET))
+    scene.prospect(2, 1)
+    scene.sync()
+    types(scene, **{LAST: "Typed"})
+    scene.poll(Kind.PERSON)
+
+    def others_go_on() -> None:
+        scene.later(LEASE_S)
+        titled(scene, "Head")
+        scene.poll()
+        scene.apply()
+        for turn in ("Once", "Twice"):
+            scene.later(LONG_S)
+            titled(scene, turn, prospect=2)
+            scene.poll()
+            scene.apply()
+
+    scene.wire.after.append(once(1, is_patch, others_go_on))
+    scene.apply()
+    assert titles(scene) == ("Head", "Head")
+    scene.later(LONG_S)
+    types(scene, person_first_name="Fay")
+    scene.sync()
+    assert titles(scene) == ("Head", "Head")

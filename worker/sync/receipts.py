@@ -13,7 +13,7 @@ from worker.core.records import Kind, Link, Ref, Shadow, Snapshot, System
 from worker.store import exchanges, forgotten, liftings, links, mirror, outbox, waking
 from worker.store.links import Written
 from worker.store.outbox import Lane, Standing
-from worker.sync import causes, door, doubts, refusals, streams
+from worker.sync import causes, door, doubts, notice, refusals, streams
 from worker.sync.exchanges import of_case as told_of
 
 if TYPE_CHECKING:
@@ -65,14 +65,16 @@ def receive(db: sa.Connection, on: Applier, cases: Sequence[Case], tally: Tally)
     strays = {receipt.key: (case, receipt) for case in cases for receipt in case.strays}
     told = [case.receipt for case in cases if case.receipt] + [receipt for _, receipt in strays.values()]
     fresh = [receipt.fresh for receipt in told if receipt.fresh]
+    mine = outbox.ours(db, [case.change for case in cases])
     mirror.save(db, Kind.PERSON, streams.all_seen(people.values(), on.mapping), ours=True)
-    mirror.save(db, Kind.PERSON, streams.all_seen(fresh, on.mapping))
-    mirror.save(db, Kind.PROSPECT, streams.all_seen(prospects.values(), on.mapping), now=now, ours=True)
+    notice.keep(db, Kind.PERSON, fresh, mapping=on.mapping, names=on.names, now=now)
+    # A reply that comes after the lease may be older than what was read since, and no version tells: the next poll does.
+    replies = [after for case in cases if case.change.id in mine and (after := prospects.get(case.view.prospect_id))]
+    mirror.save(db, Kind.PROSPECT, streams.all_seen(replies, on.mapping), now=now, ours=True)
     written: list[Written] = []
     saved: list[Link] = []
     latches: list[tuple[links.Name, str]] = []
     again: set[int] = set()
-    mine = outbox.ours(db, [case.change for case in cases])
     report_doubles(db, Kind.PROSPECT, [case for case in cases if case.change.id not in mine], now)
     for case in cases:
         pid = case.view.prospect_id
@@ -128,11 +130,13 @@ def _conflicts(db: sa.Connection, cases: Sequence[Case], now: datetime) -> None:
 
 
 def _moves_again(case: Case, mapping: Mapping, people: dict[int, Snapshot], prospect: Snapshot, link: Link) -> bool:
-    """Tell whether Outreach's reply changed a mapped value, such as the moment of an opt-out: the row then stays open."""
+    """Tell whether Outreach's reply shows what has to travel: an edit, or, a few times, what became of a value of ours."""
     person = people.get(case.view.prospect_id, case.view.person)
     view = replace(case.view, prospect=prospect, person=person, link=link, former=None)
     told = plan.plan_person(view, mapping)
-    return case.change.attempts < PATIENCE and (told.writes_crm or bool(told.outreach))
+    sent = {line.crm for line in mapping.copied if line.attribute in case.plan.outreach}
+    edited = told.writes_crm and not sent.issuperset(told.crm)
+    return edited or (case.change.attempts < PATIENCE and (told.writes_crm or bool(told.outreach)))
 
 
 def _link(case: Case, mapping: Mapping, person: Snapshot | None, prospect: Snapshot | None) -> Link | None:

@@ -269,7 +269,7 @@ def _tell(on: Applier, cases: Sequence[_Case], lacking: frozenset[str]) -> None:
         done = {key: receipts.updated(people[key], receipt) for key, receipt in told.items() if receipt.applied}
         fresh = [receipt.fresh for receipt in told.values() if receipt.fresh]
         mirror.save(db, Kind.PERSON, streams.all_seen(done.values(), on.mapping), ours=True)
-        mirror.save(db, Kind.PERSON, streams.all_seen(fresh, on.mapping))
+        notice.keep(db, Kind.PERSON, fresh, mapping=on.mapping, names=on.names, now=on.now())
         ours = [case for case in cases if case.opted_in and case.change.ref.id in done and case.trouble is None]
         over = [*ours, *(case for case in cases if case.lapsed)]
         liftings.settle(db, [(consent.Source.PERSON.value, case.change.ref.id) for case in over])
