@@ -47,7 +47,7 @@ def goes(process: Circuits, kind: str = "write") -> bool:
 
 
 @pytest.mark.parametrize("outcome", ["down", "unanswered", "unsent"])
-def test_failed_calls_open_it_for_every_process(process: Opened, store: database.Store, outcome: str) -> None:
+def test_failed_calls_open_it_for_every_process(process: Opened, outcome: str) -> None:
     """For that vendor and kind of call alone; one that starts afterwards knows it, too."""
     one, other = process(), process()
     made(one, outcome, 12)
@@ -56,8 +56,6 @@ def test_failed_calls_open_it_for_every_process(process: Opened, store: database
     made(other, outcome, 1)
     assert [goes(each) for each in (other, process())] == [False, False]
     assert [goes(one, "read"), goes(process(System.OUTREACH))] == [True, True]
-    with store.read() as db:
-        assert [told[:2] for told in circuits.resting(db)] == [("crm", "write")]
 
 
 @pytest.mark.parametrize("outcome", ["ok", "refused", "throttled"])

@@ -138,13 +138,6 @@ class Circuits:
         return f"{KEY}{self._system.value}:{operation}"
 
 
-def resting(db: sa.Connection) -> list[tuple[str, str, datetime]]:
-    """Return the open circuits: the vendor, the kind of call, and since when."""
-    rows = db.execute(sa.select(META).where(META.c.key.startswith(KEY, autoescape=True)).order_by(META.c.key))
-    told = ((row.key.removeprefix(KEY).partition(":"), _read(row.value)) for row in rows)
-    return [(vendor, kind, known.opened_at) for (vendor, _, kind), known in told if known.opened_at is not None]
-
-
 def _read(text: str | None) -> Circuit:
     try:
         return msgspec.json.decode(text, type=Circuit) if text else _CLOSED
