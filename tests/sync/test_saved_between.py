@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from tests.sync.conftest import MakeScene
 from tests.sync.scene import LEASE_S, QUIET, UNSEEN_S, Call, Hook, Scene, fault
+from tests.sync.test_crashes import dies
 from worker.core.records import Kind, System
 
 NAME, TITLE, LAST = "cf_person_sequence_name", "person_job_title", "person_last_name"
@@ -186,3 +187,27 @@ def test_a_late_reply_takes_nothing_back(make_scene: MakeScene) -> None:
     types(scene, person_first_name="Fay")
     scene.sync()
     assert titles(scene) == ("Head", "Head")
+
+
+def test_what_is_typed_into_a_record_of_our_making_travels(scene: Scene) -> None:
+    """We die before the reply to a create tells; somebody edits the person before it is found: theirs is the newer word."""
+    scene.prospect(1, 1, title="Clerk")
+    scene.poll()
+    dies(scene, "told: write crm /crm/people.api")
+    types(scene, **{LAST: "Typed"})
+    scene.later(UNSEEN_S)
+    scene.sync()
+    assert last_names(scene) == ("Typed", "Typed")
+    assert titles(scene) == ("Clerk", "Clerk")
+
+
+def test_edits_of_both_sides_around_a_lost_reply_both_arrive(scene: Scene) -> None:
+    """One field is typed in the CRM, another set in Outreach, between a create's lost reply and its being found."""
+    scene.prospect(1, 1, title="Clerk")
+    scene.poll()
+    dies(scene, "told: write crm /crm/people.api")
+    types(scene, **{LAST: "Typed"})
+    titled(scene, "Head")
+    scene.later(UNSEEN_S)
+    scene.sync()
+    assert (last_names(scene), titles(scene)) == (("Typed", "Typed"), ("Head", "Head"))

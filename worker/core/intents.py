@@ -87,7 +87,8 @@ def landed(view: PersonView, intent: Dict[str, Any], mapping: Mapping) -> Person
     link = view.link or _made(view, intent, mapping)
     if link is None or link.gone:
         return view
-    told = ((line.crm, _arrived(view, line, intent)) for line in mapping.fields)
+    saved_since = view.link is None and bool(view.person.version)
+    told = ((line.crm, _arrived(view, line, intent, saved_since=saved_since)) for line in mapping.fields)
     arrived = {name: value for name, value in told if not isinstance(value, Absent)}
     if not arrived:
         return view
@@ -102,8 +103,11 @@ def _made(view: PersonView, intent: Dict[str, Any], mapping: Mapping) -> Link | 
     return Link(view.prospect_id, NOWHERE) if created and str(bears or "") == str(view.prospect_id) else None
 
 
-def _arrived(view: PersonView, line: Field, intent: Dict[str, Any]) -> Value | Absent:
-    """Return the value of a field that was sent to one side and now stands there."""
+def _arrived(view: PersonView, line: Field, intent: Dict[str, Any], *, saved_since: bool) -> Value | Absent:
+    """Return the value of a field that was sent to one side and now stands there.
+
+    So it did at first in a record of our making: what stands there since somebody saved it, is theirs and travels.
+    """
     if line.computed in UNSHADOWED:
         return ABSENT
     shown = view.person.fields.get(line.crm, ABSENT) if view.person else ABSENT
@@ -113,4 +117,5 @@ def _arrived(view: PersonView, line: Field, intent: Dict[str, Any]) -> Value | A
         for sent in [*([intent[side][line.crm]] if line.crm in intent.get(side, {}) else []), *reversed(once)]:
             if transforms.same(line.compare, sent, held):
                 return sent  # type: ignore[no-any-return]
-    return ABSENT
+    tried_once = line.outreach and line.crm not in intent.get("once_to_crm", {})
+    return intent.get("to_crm", {}).get(line.crm, ABSENT) if saved_since and tried_once else ABSENT
