@@ -138,6 +138,11 @@ class OutbookTask(celery.Task):  # type: ignore[type-arg]
             self._attempt(*args, **kwargs)
             outage.over()
         except sa.exc.DBAPIError as error:
+            if database.collided(error):
+                log.warning(
+                    "put_off", task=self.name, reason="the database ended it for another's sake; it comes again"
+                )
+                return
             why = database.why_away(error)
             if why is None:
                 raise

@@ -95,3 +95,18 @@ def test_a_task_that_ends_in_an_outage_is_told_of_too(monkeypatch: pytest.Monkey
     with structlog.testing.capture_logs() as logs:
         _Task(lambda: None)()
     assert [one["event"] for one in logs if one["log_level"] == "error"] == ["database_away"]
+
+
+def test_a_collision_is_a_warning_for_it_comes_again() -> None:
+    """The database ended the task's transaction for another's sake: no outage, no traceback, and nothing is lost."""
+
+    def collide() -> None:
+        raise sa.exc.OperationalError("", {}, _Deadlock())
+
+    with structlog.testing.capture_logs() as logs:
+        _Task(collide)()
+    assert [(one["event"], one["log_level"], one["task"]) for one in logs] == [("put_off", "warning", "outbook.looked")]
+
+
+class _Deadlock(Exception):
+    sqlstate = "40P01"

@@ -173,7 +173,7 @@ def test_between_a_commit_and_its_ring(on_both: Scene, monkeypatch: pytest.Monke
     rung: list[str] = []
 
     class Runtime:
-        store = on_both.store
+        store, mapping = on_both.store, on_both.mapping
 
     monkeypatch.setattr(celery_tasks, "runtime", Runtime)
     monkeypatch.setattr(bootstrap, "now", on_both.now)

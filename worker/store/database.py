@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from operator import itemgetter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 import sqlalchemy as sa
@@ -17,11 +17,13 @@ from sqlalchemy.dialects import postgresql, sqlite
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
+_T = TypeVar("_T")
 BUSY_TIMEOUT_MS = 30_000
 PRAGMAS = ("journal_mode=WAL", "synchronous=NORMAL", "foreign_keys=ON", "cache_size=-500")
 """A cache of 500 KiB a connection, a quarter of SQLite's own: the system keeps the file's pages anyway."""
 CHUNK = 500
 """Rows a statement: below SQLite's limit on bound values for every table here."""
+COLLISIONS = 4
 EASED = "eased"
 """What a connection is marked with whose log is carried over into the file less often (``bulk.ease``)."""
 
@@ -73,6 +75,25 @@ def why_away(error: sa.exc.DBAPIError) -> str | None:
     if not lost and not code.startswith(_AWAY):
         return None
     return code or type(error.orig).__name__
+
+
+def collided(error: sa.exc.DBAPIError) -> bool:
+    """Tell whether the database ended a transaction for another's sake (SQLSTATE class 40): to be made again from its begin."""
+    return (getattr(error.orig, "sqlstate", None) or "").startswith("40")
+
+
+def insist(work: Callable[[], _T]) -> _T:
+    """Do work that may be done twice; once more at most :data:`COLLISIONS` times where its transaction collided.
+
+    Polls, receipts and a resync open many changes in one transaction, each in an order of its own.
+    """
+    for _ in range(COLLISIONS):
+        try:
+            return work()
+        except sa.exc.DBAPIError as error:
+            if not collided(error):
+                raise
+    return work()
 
 
 _AWAY = (

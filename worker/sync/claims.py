@@ -9,7 +9,7 @@ import sqlalchemy as sa
 
 from worker import traces
 from worker.core import errors
-from worker.store import backlog, circuits, outbox
+from worker.store import backlog, circuits, database, outbox
 from worker.store.outbox import Lane
 from worker.sync import poison, receipts
 from worker.sync.case import kept_alive
@@ -67,8 +67,12 @@ def _worked_on(on: Applier, changes: Sequence[Change], work: Callable[[list[Chan
         if isinstance(error, errors.Halt):
             raise
         return Tally(claimed=len(mine))
-    except sa.exc.OperationalError:
-        raise
+    except sa.exc.OperationalError as error:
+        if not database.collided(error):
+            raise
+        with on.store.write() as db:
+            outbox.release(db, mine)
+        return Tally(claimed=len(mine))
     except Exception as error:  # noqa: BLE001 - one record that nobody foresaw must not keep the others from being done
         return poison.isolate(on, mine, error)
     except BaseException:

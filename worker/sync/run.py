@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from worker.core import errors, lanes, letters
 from worker.core.records import Kind, System
-from worker.store import backlog, clocks, cursors, links, mappings, outbox, pauses, runs, vitals
+from worker.store import backlog, clocks, cursors, database, links, mappings, outbox, pauses, runs, vitals
 from worker.store.outbox import Lane
 from worker.store.selection import Chosen
 from worker.sync import apply, brakes, failures, fields, finished, in_force, intake, resync, timing
@@ -272,14 +272,18 @@ def _poll_first(this: Pass, report: Report, *, trusted: bool, patience: float) -
 
 def _choose(this: Pass, report: Report, wanted: Selection) -> None:
     """Find out who is meant, once all is polled, and open their changes; later rounds only follow what became of them."""
+    report.chosen = database.insist(lambda: _chosen(this, report.chosen, wanted))
+
+
+def _chosen(this: Pass, before: Chosen | None, wanted: Selection) -> Chosen:
     on = this.on
     with on.store.read() if this.dry_run else on.store.write() as db:
-        if report.chosen is not None:
-            report.chosen = resync.grown(db, report.chosen, on.now())
-            return
-        report.chosen = resync.choose(db, wanted, on.now())
+        if before is not None:
+            return resync.grown(db, before, on.now())
+        chosen = resync.choose(db, wanted, on.now())
         if not this.dry_run:
-            resync.reopen(db, report.chosen, on.now())
+            resync.reopen(db, chosen, on.now())
+        return chosen
 
 
 def _counts(db: sa.Connection, this: Pass, report: Report) -> backlog.Counts:
@@ -321,14 +325,16 @@ def _poll_once(this: Pass, report: Report, kind: Kind, patience: float) -> tuple
 
     try:
         with this.lane(timing.lane_of(on.store, kind)):
-            polled = poll(
-                kind,
-                store=on.store,
-                remotes=on.remotes,
-                mapping=on.mapping,
-                names=on.names,
-                now=on.now,
-                on_page=on_page,
+            polled = database.insist(
+                lambda: poll(
+                    kind,
+                    store=on.store,
+                    remotes=on.remotes,
+                    mapping=on.mapping,
+                    names=on.names,
+                    now=on.now,
+                    on_page=on_page,
+                )
             )
     except errors.Transient as error:
         wait = error.retry_after_s if isinstance(error, errors.Throttled) else None
