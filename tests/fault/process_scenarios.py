@@ -14,17 +14,19 @@ from sqlalchemy.engine import make_url
 from tests.fault import edits
 from tests.fault.edits import Wanted
 from tests.fault.invariants import missing
-from tests.fault.rig import OURS, ROOT, Rig, Unsettled
+from tests.fault.rig import OURS, ROOT, START_S, Rig, Unsettled
 from tests.fault.scene import Scenario, Scene
 from worker.store import alerts, backlog
 from worker.store.outbox import CHANGE
 
 STOP_S, OTHERS_S, DOOMED_S = 30.0, 120.0, 420.0
 HELD_S, AWAY_S, EVERY_S, TAKEN_UP_S = 60.0, 60.0, 2.0, 90.0
-SLOW = {"match": {"op": "write"}, "kind": "delay", "times": 2, "args": {"seconds": 2}}
+SLOW = {"match": {"op": "write"}, "kind": "delay", "args": {"seconds": 4}}
 PASSERS_BY = 9_200_000
 """Whoever comes in to be in hand when a worker ends counts from here on."""
 POLLED = "/api/v2/prospects"
+STREAMS = 8
+"""More calls than what was under way can still make by itself."""
 MOST, FEW = 1.25, 3
 """So many polls an interval, and so many more: an interval may be cut off at either end of the time looked at."""
 POISONS = {9_000_001: "Poison kill", 9_000_002: "Poison memory"}
@@ -71,13 +73,14 @@ def parent_killed(scene: Scene) -> None:
 
 
 def write_in_hand(scene: Scene) -> None:
-    """Let somebody come in, whose write takes two seconds, and wait until a worker has it in hand."""
+    """Let somebody come in while writes take four seconds, and wait until a worker has one in hand."""
     prospect = PASSERS_BY + scene.rig.runs  # something is started each time, and that is counted
     scene.rig.fault(SLOW, vendors=("workbooks",))
     scene.rig.edit("outreach", edits.newcomer(prospect))
     scene.plan.wanted.append(Wanted(prospect, "crm", edits.LABEL, edits.RUNNING))
     scene.plan.changes += 1
     scene.rig.wait_for(lambda: bool(_intended(scene.rig)), HELD_S)
+    scene.rig.fault(vendors=("workbooks",))
 
 
 def sweeper_gone(scene: Scene) -> None:
@@ -112,7 +115,9 @@ def _alerts(rig: Rig) -> list[str]:
 
 
 def _polled_as_ever(scene: Scene, within_s: float) -> None:
-    """Look on for so long; Unsettled if a stream is read more than once an interval, or not at all."""
+    """Look on for so long once a beat rings; Unsettled if a stream is read more than once an interval, or not at all."""
+    asked = scene.rig.mark()["outreach"]
+    scene.rig.wait_for(lambda: scene.rig.mark()["outreach"] > asked + STREAMS, START_S)
     since = scene.rig.mark()["outreach"]
     time.sleep(within_s)
     calls = scene.rig.control("outreach", f"journal?since={since}&path=^{POLLED}$")["entries"]
