@@ -31,7 +31,7 @@ from tests.fault.invariants import Seen
 from tests.fault.postgres import Postgres
 from tests.fault.wires import Wires
 from worker import embedded
-from worker.store import backlog, cursors, database, tables
+from worker.store import backlog, cursors, database, outbox, tables
 
 ROOT = Path(__file__).parents[2]
 START_S, LOOK_S = 120.0, 0.3
@@ -332,7 +332,7 @@ class Rig:
         """Return how the outbox stands if anything is left in it, with the reasons; else blank (I7)."""
         with self.store() as db:
             counts = backlog.count(db, datetime.now(UTC))
-            reasons = [*backlog.dead_letters(db), *backlog.put_off(db)]
+            reasons = [*(row.words for row in outbox.holds(db)), *backlog.dead_letters(db), *backlog.put_off(db)]
         return f"{counts} {reasons}"[:600] if counts.open or counts.holds else ""
 
     def broken(self) -> str:
