@@ -129,7 +129,9 @@ def test_the_vendors_own_limit_is_stopped_at(stage: Stage) -> None:
 def test_nobody_asks_again_within_the_hour(stage: Stage) -> None:
     """Told to wait an hour, later passes make no read of Outreach; `outbook resume` ends the wait, and all is delivered."""
     prospect = stage.enrolled("ada@example.com")
-    stage.break_outreach("throttle", times=None, path="sequenceStates", args={"seconds": 3_600, "retry_after": "seconds"})
+    stage.break_outreach(
+        "throttle", times=None, path="sequenceStates", args={"seconds": 3_600, "retry_after": "seconds"}
+    )
     stage.sync(code=3)
     stage.mend()
     before = stage.outreach_calls("/api/v2/")
