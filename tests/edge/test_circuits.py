@@ -24,7 +24,7 @@ def edited(stage: Stage) -> list[int]:
 
 def tried(stage: Stage) -> int:
     """How many writes Outreach has met with since it was last asked, well or ill."""
-    found = sum(entry["method"] == "PATCH" for entry in stage.outreach.journal.entries())
+    found: int = sum(entry["method"] == "PATCH" for entry in stage.outreach.journal.entries())
     stage.forget_calls()
     return found
 
