@@ -8,7 +8,8 @@ import sqlalchemy as sa
 
 from worker.core.records import Kind
 from worker.store import mirror
-from worker.store.database import chunks
+from worker.store.database import among, chunks
+from worker.store.mirror import ADDRESS
 from worker.store.outbox import CHANGE, Standing
 
 if TYPE_CHECKING:
@@ -20,6 +21,25 @@ def wake_tasks(db: sa.Connection, prospect_ids: Sequence[int], now: datetime) ->
     """Make due the tasks that wait for one of these prospects to have a person, told by themselves or by their state."""
     for part in chunks(list(prospect_ids)):
         _wake(db, Kind.TASK, CHANGE.c.record_id.in_(mirror.tasks_of(part)), now)
+
+
+def wake_namesakes(db: sa.Connection, people: Sequence[int], now: datetime) -> None:
+    """Make due the prospects that wait for somebody to say who they are, and share an address with one of these people.
+
+    For whoever these people belonged to is gone: the one who was entered anew, before that was known, may be them now.
+    """
+    if not people:
+        return
+    borne = sa.select(ADDRESS.c.address).where(ADDRESS.c.kind == Kind.PERSON, among(db, ADDRESS.c.record_id, people))
+    sharing = mirror.holders(db, Kind.PROSPECT, db.execute(borne.distinct()).scalars())
+    for part in chunks(sorted(set().union(*sharing.values()))):
+        asked = sa.update(CHANGE).where(
+            CHANGE.c.kind == Kind.PROSPECT,
+            CHANGE.c.record_id.in_(part),
+            CHANGE.c.state == Standing.HELD,
+            CHANGE.c.hold_key.startswith("ambiguous:"),
+        )
+        db.execute(asked.values(state=Standing.DUE.value, next_at=now, generation=CHANGE.c.generation + 1))
 
 
 def wake_everything(db: sa.Connection, kind: Kind, now: datetime) -> None:

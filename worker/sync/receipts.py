@@ -92,6 +92,7 @@ def receive(db: sa.Connection, on: Applier, cases: Sequence[Case], tally: Tally)
             tally.crm_opted_out += 1
             written.append(_ticked(case, receipt))
     links.save(db, Kind.PROSPECT, saved, now)
+    waking.wake_namesakes(db, [link.crm_id for link in saved if link.gone], now)
     links.latch(db, latches, now)
     liftings.settle(db, [key for case in cases for key in _lifted(case, people, prospects, on.mapping)])
     excluded = {case.view.prospect_id: case.plan.why for case in cases if case.plan.action is Action.EXCLUDE}
