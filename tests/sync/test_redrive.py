@@ -139,7 +139,7 @@ def test_no_word_names_no_cause(make_scene: MakeScene) -> None:
 
 
 def test_a_state_nobody_knows_is_told_on_one_short_line() -> None:
-    """It goes to terminals, logs and the CRM: nothing of it is carried out there, and it stays within its quotation."""
+    """It goes to terminals, logs and the CRM: nothing of it is carried out there."""
     assert states.quoted("on_holiday") == "on_holiday"
-    assert states.quoted("odd\x1b[31m\x07\n it's") == "odd [31m it s"
+    assert states.quoted("odd\x1b[31m\x07\n it's") == "odd [31m it's"
     assert len(states.quoted("x" * 5000)) == 60

@@ -133,8 +133,8 @@ def judge(state: StateView, words: Mapping[str, Label], *, opted_out: bool) -> J
 
 
 def quoted(word: str) -> str:
-    """Return a state that nobody knows as it may be told: on one line, printable, short, without what ends the quotation."""
-    told = " ".join("".join(c if c.isprintable() and c != "'" else " " for c in word).split())
+    """Return a state that nobody knows as it may be told: on one line, printable and short."""
+    told = " ".join("".join(c if c.isprintable() else " " for c in word).split())
     return told if len(told) <= LONGEST_WORD else f"{told[: LONGEST_WORD - 1]}…"
 
 
