@@ -182,7 +182,7 @@ def _intended(rig: Rig, *, everything: bool = False) -> dict[int, int]:
     query = sa.select(CHANGE.c.id, CHANGE.c.fence)
     with rig.store() as db:
         rows = db.execute(query if everything else query.where(CHANGE.c.intent.is_not(None))).all()
-    return dict(row.tuple() for row in rows)
+    return {row.id: row.fence for row in rows}
 
 
 def _taken_over(rig: Rig, held: dict[int, int]) -> int:
