@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import random
 import time
@@ -60,9 +59,7 @@ def play(
     verdict.note("I1", settled)
     verdict.note("I1", compared)
     verdict.note("I6", invariants.leaks(rig.texts()))
-    with contextlib.suppress(Unsettled):
-        rig.wait_for(rig.is_quiet, PATIENCE_S)  # what fell due just now is not stuck
-    verdict.note("I7", rig.stuck())
+    verdict.note("I7", _left(rig))
     verdict.note("I8", rig.broken())
     return verdict
 
@@ -101,6 +98,15 @@ def _tried(deeds: Iterable[Callable[[Scene], None]], scene: Scene) -> list[str]:
 def _stands(rig: Rig, plan: Plan) -> bool:
     rig.supervise()
     return rig.is_quiet() and not invariants.missing(rig.seen(), plan.wanted)
+
+
+def _left(rig: Rig) -> str:
+    """Return what does not go away; what fell due just now is not stuck."""
+    try:
+        rig.wait_for(lambda: rig.is_quiet() and not rig.stuck(), PATIENCE_S)
+    except Unsettled:
+        return rig.stuck()
+    return ""
 
 
 def _compared(rig: Rig) -> str:
