@@ -188,10 +188,10 @@ def told(error: BaseException) -> str:
     if is_ours(error):
         return f"{kind.__name__}: {error}" if str(error) else kind.__name__
     name = kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
-    return f"{name} ({code})" if (code := _code(error)) else name
+    return f"{name} ({code})" if (code := code_of(error)) else name
 
 
-def _code(error: BaseException) -> str | None:
+def code_of(error: BaseException) -> str | None:
     """Return such as ENOSPC, SQLITE_BUSY or an SQLSTATE; None if the exception bears none."""
     if isinstance(error, OSError):
         return errno.errorcode.get(error.errno) if isinstance(error.errno, int) else None

@@ -14,6 +14,8 @@ import msgspec
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
+from worker.core import errors
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
@@ -70,7 +72,7 @@ def connect(url: str) -> Store:
 
 def why_away(error: sa.exc.DBAPIError) -> str | None:
     """Return in a word why the database cannot be used just now; None if it is there and something is wrong with us."""
-    code = getattr(error.orig, "sqlite_errorname", None) or getattr(error.orig, "sqlstate", None) or ""
+    code = errors.code_of(error) or ""
     lost = error.connection_invalidated or (isinstance(error, sa.exc.OperationalError) and error.statement is None)
     if not lost and not code.startswith(_AWAY):
         return None
@@ -79,7 +81,7 @@ def why_away(error: sa.exc.DBAPIError) -> str | None:
 
 def collided(error: sa.exc.DBAPIError) -> bool:
     """Tell whether the database ended a transaction for another's sake (SQLSTATE class 40): to be made again from its begin."""
-    return (getattr(error.orig, "sqlstate", None) or "").startswith("40")
+    return (errors.code_of(error) or "").startswith("40")
 
 
 def insist(work: Callable[[], _T]) -> _T:

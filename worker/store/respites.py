@@ -26,8 +26,6 @@ KEY = "respite:"
 """Before the vendor and the kind of call: the key under which it stands from when to when."""
 SLEPT_THROUGH_S = 5.0
 """A shorter one is slept through by whoever was told; the others hear it themselves."""
-BELIEVED = timedelta(seconds=1)
-"""So long what others know is not asked for again."""
 KINDS = frozenset({"read", "write"})
 """What is heeded; who asks for tokens has a patience of his own."""
 
@@ -69,7 +67,7 @@ class Respites:
 
     def _look(self, operation: str, now: datetime) -> Span | None:
         span, at = self._known.get(operation, (None, None))
-        if at is None or not timedelta(0) <= now - at < BELIEVED:
+        if at is None or not timedelta(0) <= now - at < circuits.BELIEVED:
             with self._store.read() as db:
                 span = _read(meta.get(db, self._key(operation)))
             self._known[operation] = span, now

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from worker.core import letters, plan, transforms
 from worker.core.mapping import Computed
 from worker.core.records import Kind
 from worker.store import dead, links, mirror, reopening, selection
-from worker.sync import resync
+from worker.sync import receipts, resync
 from worker.sync.resync import Receipt, Skipped
 
 if TYPE_CHECKING:
@@ -26,7 +25,6 @@ if TYPE_CHECKING:
     from worker.store.selection import Selection
 
 NOT_FAILED = "not failed"
-HOURLY = timedelta(hours=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +128,7 @@ def revive(store: Store, mapping: Mapping, now: datetime) -> int:
     A vendor that refuses an opt-out may take it once somebody has mended why: nobody need tell us (facts, delivery B.7).
     """
     with store.read() as db:
-        known = dead.opt_outs(db, before=now - HOURLY)
+        known = dead.opt_outs(db, before=now - receipts.HOURLY)
     if not known:
         return 0
     with store.write() as db:
