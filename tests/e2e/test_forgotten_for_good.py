@@ -31,16 +31,32 @@ def kept(stage: Stage) -> list[str]:
     return [one for one in CANARIES if one in every or one.encode().hex() in every]
 
 
-def bytes_of(postgres_url: str) -> bytes:
-    """Everything that lies in the server's files of one database, and all of its log."""
+def log_now(postgres_url: str) -> str:
+    """Where the server's log stands, at the start of a file: what other tests wrote before lies behind it."""
     with psycopg.connect(postgres_url.replace("+psycopg", ""), autocommit=True) as db:
+        db.execute("SELECT pg_switch_wal()")
+        return str((db.execute("SELECT pg_current_wal_insert_lsn()").fetchone() or [""])[0])
+
+
+def bytes_of(postgres_url: str, since: str) -> bytes:
+    """Everything that lies in the server's files of one database, its log since a place in it, and `zyxprobe` there.
+
+    A log file's rest, and those laid by for later, hold what was there before they were used again: other tests' bytes.
+    """
+    with psycopg.connect(postgres_url.replace("+psycopg", ""), autocommit=True) as db:
+        db.execute("SELECT pg_logical_emit_message(false, 'test', 'zyxprobe')")
         db.execute("CHECKPOINT")
         found = db.execute(
-            "SELECT current_setting('data_directory'), oid FROM pg_database WHERE datname = current_database()"
+            "SELECT current_setting('data_directory'), oid, pg_walfile_name(%s::pg_lsn), w.file_name, w.file_offset"
+            " FROM pg_database, pg_walfile_name_offset(pg_current_wal_insert_lsn()) w"
+            " WHERE datname = current_database()",
+            [since],
         )
-        directory, oid = found.fetchone() or ("", 0)
-    files = [*Path(directory, "base", str(oid)).iterdir(), *Path(directory, "pg_wal").iterdir()]
-    return b"".join(path.read_bytes() for path in files if path.is_file())
+        directory, oid, first, last, end = found.fetchone() or ("", 0, "", "", 0)
+    log = [path.read_bytes() for path in sorted(Path(directory, "pg_wal").iterdir()) if first <= path.name <= last]
+    assert log, "no file of the server's log"
+    files = [path.read_bytes() for path in Path(directory, "base", str(oid)).iterdir() if path.is_file()]
+    return b"".join([*files, *log[:-1], log[-1][:end]])
 
 
 def comes_back(stage: Stage, prospect: int, person: int) -> None:
@@ -70,8 +86,10 @@ def test_a_copy_knows_her_and_every_new_key_does(stage: Stage, postgres_url: str
     first = (Path(stage.environ["OUTBOOK_DATA_DIR"]) / "secret.key").read_text().strip()
     remembered = stage.rows("SELECT key_kind, key FROM forgotten ORDER BY key")
     upgrade.upgrade(postgres_url)
+    since = log_now(postgres_url)
     assert stage.outbook("db", "copy", "--to", postgres_url).code == 0
-    assert [one for one in CANARIES if one.encode() in bytes_of(postgres_url).lower()] == []
+    copied = bytes_of(postgres_url, since).lower()
+    assert [one for one in (*CANARIES, "zyxprobe") if one.encode() in copied] == ["zyxprobe"]
     stage.environ |= {"OUTBOOK_DATABASE_URL": postgres_url, "OUTBOOK_SECRET_KEY": first}
     for key in (f"second-key,{first}", "second-key", "third-key,second-key"):
         stage.environ["OUTBOOK_SECRET_KEY"] = key
