@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from worker import config
 from worker.core import errors, lanes, transforms
 from worker.core.records import System
-from worker.remote import base, outreach_tokens
+from worker.remote import base, deadline, outreach_tokens
 from worker.remote.outreach import Outreach
 from worker.remote.workbooks import Workbooks
 from worker.store import clocks, copy, counters, database, pauses, seal, upgrade, vitals
@@ -334,6 +334,7 @@ def _client(
         circuits.note(operation, outcome, seconds)
 
     def heed(operation: str) -> None:
+        deadline.heed(system)
         respites.heed(operation)
         circuits.heed(operation)
 

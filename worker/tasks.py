@@ -26,6 +26,7 @@ from worker import bootstrap, config
 from worker.app import EVENTS_S, LASTS, RUNG, app
 from worker.core import errors, lanes
 from worker.core.records import Kind
+from worker.remote import deadline
 from worker.store import backlog, clocks, database, exchanges, mappings, outbox, vitals, webhooks, wording
 from worker.store.outbox import Lane
 from worker.sync import (
@@ -60,6 +61,8 @@ if TYPE_CHECKING:
 log = structlog.get_logger("outbook")
 POLL_FOR = timedelta(seconds=40)
 """A first load takes as many tasks of this length as it needs; each goes on from the last page."""
+CALLS_S = 46.0
+"""So long a task may call out in all: it ends by itself before Celery ends it after 50 s, in the midst of whatever it does."""
 APPLY_S = 1.0
 """So long a message goes on applying: many batches where much is due, and whatever else waits for this worker waits little."""
 OUTAGE_S = 60.0
@@ -150,9 +153,10 @@ class OutbookTask(celery.Task):  # type: ignore[type-arg]
 
     def _attempt(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - as above
         try:
-            heed_mapping()
-            runtime().guard.heed()
-            self.run(*args, **kwargs)
+            with deadline.within(CALLS_S):
+                heed_mapping()
+                runtime().guard.heed()
+                self.run(*args, **kwargs)
         except errors.Halt as halt:
             log.error("halted", task=self.name, reason=halt.words)  # noqa: TRY400 - a foreseen fault has no traceback
             if _opened:

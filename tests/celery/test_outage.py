@@ -10,6 +10,9 @@ import sqlalchemy as sa
 import structlog
 
 from worker import tasks
+from worker.app import app
+from worker.core.records import System
+from worker.remote import deadline
 from worker.store import database
 from worker.tasks import OutbookTask
 
@@ -110,3 +113,15 @@ def test_a_collision_is_a_warning_for_it_comes_again() -> None:
 
 class _Deadlock(Exception):
     sqlstate = "40P01"
+
+
+@pytest.mark.parametrize("calls_s, told", [(1.0, ["put_off"]), (tasks.CALLS_S, [])])
+def test_a_task_with_slow_calls_ends_by_itself(
+    calls_s: float, told: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With too little time for another call it ends with a warning, long before Celery would end it."""
+    monkeypatch.setattr(tasks, "CALLS_S", calls_s)
+    with structlog.testing.capture_logs() as logs:
+        _Task(lambda: deadline.heed(System.CRM))()
+    assert [one["event"] for one in logs] == told
+    assert app.conf.task_soft_time_limit > tasks.CALLS_S

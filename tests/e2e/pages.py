@@ -107,6 +107,7 @@ STATUS = shape(
         troubles=many(TEXT),
         ticks=many(shape(who=TEXT, at=MOMENT, age_s=SECONDS)),
         halted=many(shape(system=TEXT, reason=TEXT, since=MOMENT)),
+        resting=many(shape(system=TEXT, calls=TEXT, because=TEXT, since=MOMENT, until=maybe(MOMENT))),
     ),
 )
 VALUES = {"type": "object", "additionalProperties": ANYTHING}

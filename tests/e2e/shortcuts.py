@@ -14,6 +14,8 @@ import typer
 from worker.core import mapping_file
 from worker.store import database, upgrade
 
+MOST = 8
+_opened: dict[str, database.Store] = {}
 _connect, _upgrade = database.connect, upgrade.upgrade
 
 read_mapping = functools.lru_cache(maxsize=50)(mapping_file.load)
@@ -22,10 +24,13 @@ head = functools.cache(upgrade.head)
 command = functools.cache(typer.main.get_command)
 
 
-@functools.lru_cache(maxsize=8)
 def connect(url: str) -> database.Store:
-    """Open a store that lasts for several passes, with its connections and what it has compiled."""
-    return _connect(url)
+    """Open a store that lasts for several passes, with its connections and what it has compiled; the oldest is closed for it."""
+    store = _opened.pop(url, None) or _connect(url)
+    _opened[url] = store
+    if len(_opened) > MOST:
+        _opened.pop(next(iter(_opened))).engine.dispose()
+    return store
 
 
 def take(patch: pytest.MonkeyPatch, template: Path) -> None:

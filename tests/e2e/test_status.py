@@ -71,6 +71,10 @@ def _outlook() -> Outlook:
             troubles=("3 changes are due and nobody takes any up",),
             ticks=(values.Tick("beat", EARLIER, 12.0), values.Tick("worker:apply", EARLIER, 300.0)),
             halted=(values.Halted("workbooks", "authorisation", EARLIER),),
+            resting=(
+                values.Resting("workbooks", "write", "asked", EARLIER, NOON),
+                values.Resting("outreach", "read", "failing", EARLIER),
+            ),
         ),
         next=(values.Advice("1 entry waits", "outbook held list"), values.Advice("4 failed", "outbook failures list")),
     )
@@ -95,6 +99,8 @@ stuck    WARN  in sync: 212 of 215 linked people
                failed: 4  title: is too long, newest 2026-11-20 11:59:48
 work     WARN  the oldest due for 2 min, 2 in hand
                Workbooks stands still since 2026-11-20 11:59:48: authorisation
+               Workbooks writes wait until 2026-11-20 12:00:00, as asked for by the other end
+               Outreach reads mostly fail since 2026-11-20 11:59:48: one is tried every 15 s
                3 changes are due and nobody takes any up
                got on: beat 12 s ago, worker:apply 5 min ago
 budget   WARN  Outreach: 214 calls this hour of 10000, 5012 within a year of 100000, 187000 a year at this pace, \

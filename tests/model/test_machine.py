@@ -11,7 +11,7 @@ from hypothesis.stateful import run_state_machine_as_test
 from tests.model.machine import Machine
 
 NIGHTLY = 5_000
-EXAMPLES, STEPS = (200, 14) if hypothesis.settings().max_examples < NIGHTLY else (10_000, 30)
+EXAMPLES, STEPS = (120, 14) if hypothesis.settings().max_examples < NIGHTLY else (10_000, 30)
 
 
 @pytest.mark.timeout(86_400)

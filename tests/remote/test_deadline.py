@@ -12,8 +12,9 @@ from datetime import UTC, datetime
 import httpx
 import pytest
 
+from worker.core import errors
 from worker.core.records import System
-from worker.remote import base
+from worker.remote import base, deadline
 
 WELL = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{}"
 
@@ -70,3 +71,25 @@ def test_a_slow_answer_within_the_deadline_is_whole() -> None:
     with dripping(0.001) as url, base.http_client() as http:
         asked = client(url, http)
         assert asked.exchange(base.Ask("GET", asked.url("/x"))).body == b"{}"
+
+
+def test_what_ends_first_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An exchange that might take long within a task that may not is given up with the task's time."""
+    monkeypatch.setattr(base, "EXCHANGE_S", 60.0)
+    with dripping(0.1) as url, base.http_client() as http:
+        asked = client(url, http)
+        began = time.monotonic()
+        with deadline.within(0.5), deadline.within(60), pytest.raises(base.Unanswered, match="ReadTimeout"):
+            asked.exchange(base.Ask("GET", asked.url("/x")))
+        assert time.monotonic() - began < 3
+
+
+def test_a_call_without_time_for_its_answer_is_not_begun() -> None:
+    """With a second left nobody is called, with a minute or outside of any block everybody may be."""
+    deadline.heed(System.CRM)
+    with deadline.within(60):
+        deadline.heed(System.CRM)
+        with deadline.within(1), pytest.raises(errors.Resting, match="time is up") as refused:
+            deadline.heed(System.CRM)
+        deadline.heed(System.CRM)
+    assert (refused.value.system, refused.value.retry_after_s) == (System.CRM, 1.0)

@@ -8,11 +8,13 @@ import pytest
 import sqlalchemy as sa
 
 from tests.store.makers import NOW, keep, later, seen
-from worker.core.outlook import InForce, Outlook
+from worker.core.outlook import InForce, Outlook, Resting
 from worker.core.records import Kind, Link, Shadow, System
 from worker.store import brakes, database, links, meta, outbox, tables
+from worker.store.circuits import Circuits
 from worker.store.links import Name, Written
 from worker.store.outbox import Lane
+from worker.store.respites import Respites
 from worker.sync import outlook
 from worker.sync.outlook import Terms
 
@@ -277,3 +279,20 @@ def test_keys_nets_and_the_mapping(store: database.Store) -> None:
     assert (told.nets.webhooks.last_at, told.nets.webhooks.waiting) == (later(-5), 1)
     assert (told.nets.caught_only_by_sweep, dict(told.nets.seen)) == (3, {"sweep": 3, "poll": 40})
     assert [one.command for one in told.next] == ["outbook doctor", "outbook plan --mapping m.yaml"]
+
+
+def test_calls_that_rest_are_told_by_whom_of_which_kind_and_why(store: database.Store) -> None:
+    """A wait until it is over, and an open circuit until a call is answered; answered ones tell nothing."""
+    Respites(store, System.CRM, lambda: NOW).asked("write", 120)
+    failing = Circuits(store, System.OUTREACH, lambda: NOW)
+    for _ in range(20):
+        failing.note("read", "down", 0.0)
+    Circuits(store, System.CRM, lambda: NOW).note("read", "down", 0.0)
+    asked = Resting("workbooks", "write", "asked", NOW, later(120))
+    fails = Resting("outreach", "read", "failing", NOW)
+    assert _drawn(store, at=119).work.resting == (asked, fails)
+    assert _drawn(store, at=120).work.resting == (fails,)
+    failing = Circuits(store, System.OUTREACH, lambda: later(121))
+    failing.heed("read")
+    failing.note("read", "ok", 0.0)
+    assert _drawn(store, at=122).work.resting == ()

@@ -45,7 +45,7 @@ def test_an_hour_binds_everybody(mine: Respites, others: Respites, store: Store,
     with circuits.urgently():
         assert may(others)
     with store.read() as db:
-        assert list(respites.standing(db, clock.now())) == ["crm:read"]
+        assert list(respites.standing(db, clock.now())) == [("crm", "read")]
     clock.sleep(3_599)
     assert [may(mine), may(others)] == [True, True]
     with store.read() as db:

@@ -18,7 +18,8 @@ from rich.table import Table
 from worker import bootstrap, config
 from worker.cli.show import SIDES, count, indented, local, page, say_json, span, table
 from worker.config import Settings
-from worker.core.outlook import Lag, Nets, Outlook, Round, Spent, as_json
+from worker.core import circuit
+from worker.core.outlook import Lag, Nets, Outlook, Resting, Round, Spent, as_json
 from worker.store.database import Store
 from worker.sync import outlook as drawing
 
@@ -26,6 +27,7 @@ INTERRUPTED = 130
 EVERY_S = 2.0
 SHOWN = 5
 VERSION = len("sha256:") + 12
+CALLS = {"read": "reads", "write": "writes", "authorise": "logins"}
 MARKS = {True: "[green]ok[/]", False: "[bold yellow]WARN[/]"}
 
 
@@ -138,6 +140,12 @@ def _lag(lag: Lag) -> str:
     return f"from edit to write p50 {span(lag.p50_s)}, p95 {span(lag.p95_s)} ({written} within 24 h)"
 
 
+def _rests(rest: Resting) -> str:
+    if rest.until is None:
+        return f"mostly fail since {local(rest.since)}: one is tried every {circuit.PROBE_EVERY.seconds} s"
+    return f"wait until {local(rest.until)}, as asked for by the other end"
+
+
 def _work(outlook: Outlook) -> Iterator[str]:
     work = outlook.work
     if work.oldest_due_age_s is None:
@@ -146,6 +154,8 @@ def _work(outlook: Outlook) -> Iterator[str]:
         yield f"the oldest due for {span(work.oldest_due_age_s)}, {work.leased} in hand"
     for one in work.halted:
         yield f"{SIDES.get(one.system, one.system)} stands still since {local(one.since)}: {one.reason}"
+    for rest in work.resting:
+        yield f"{SIDES.get(rest.system, rest.system)} {CALLS.get(rest.calls, rest.calls)} {_rests(rest)}"
     yield from work.troubles
     ticks = ", ".join(f"{one.who} {span(one.age_s)} ago" for one in work.ticks)
     yield f"got on: {ticks}" if ticks else "no worker and no beat has run on this store yet"

@@ -247,6 +247,21 @@ class Halted:
 
 
 @dataclass(frozen=True, slots=True)
+class Resting:
+    """A kind of call, ``read``, ``write`` or ``authorise``, that is not made to one vendor for a while, and since when.
+
+    ``because`` is ``asked`` where the vendor wants none before ``until``, ``failing`` where most failed and one now and then is
+    tried.
+    """
+
+    system: str
+    calls: str
+    because: str
+    since: datetime
+    until: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Work:
     """Whether work goes on. ``leased`` is in somebody's hands; ``troubles``: what is due while nobody takes up anything."""
 
@@ -258,6 +273,7 @@ class Work:
     troubles: tuple[str, ...] = ()
     ticks: tuple[Tick, ...] = ()
     halted: tuple[Halted, ...] = ()
+    resting: tuple[Resting, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

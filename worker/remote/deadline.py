@@ -1,4 +1,4 @@
-"""A connection that is read for so long and no longer, however slowly its bytes come.
+"""Calls that take so long together and no longer, however slowly their bytes come.
 
 A read has a time-out of its own, which a vendor that sends a byte a second never meets: status and headers alone may then take
 a quarter of an hour, in which nobody can look at the clock but whoever reads the socket.
@@ -14,21 +14,39 @@ from typing import TYPE_CHECKING, Any
 import httpcore
 import httpx
 
+from worker.core import errors
+
 if TYPE_CHECKING:
     import ssl
     from collections.abc import Iterable, Iterator
 
+    from worker.core.records import System
+
+LEAST_S = 5.0
+"""A call with less time than that is not begun."""
 _until: ContextVar[float | None] = ContextVar("until", default=None)
 
 
 @contextmanager
 def within(seconds: float) -> Iterator[None]:
-    """Let everything that is read in the block come within so many seconds together, or raise a read time-out."""
-    token = _until.set(time.monotonic() + seconds)
+    """Let everything that is read in the block come within so many seconds together, or raise a read time-out.
+
+    Within another block what ends first counts.
+    """
+    mine, others = time.monotonic() + seconds, _until.get()
+    token = _until.set(mine if others is None else min(mine, others))
     try:
         yield
     finally:
         _until.reset(token)
+
+
+def heed(system: System) -> None:
+    """Raise Resting if a call that begins now could hardly be answered in time: a write would be in doubt for nothing."""
+    until = _until.get()
+    if until is not None and until - time.monotonic() < LEAST_S:
+        words = "not called: the other end is slow, and this task's time is up"
+        raise errors.Resting(words, retry_after_s=1.0, system=system)
 
 
 def bound(client: httpx.Client) -> httpx.Client:

@@ -17,6 +17,7 @@ import sqlalchemy as sa
 
 from worker.core import circuit, errors
 from worker.core.circuit import Circuit, Counted
+from worker.store import meta
 from worker.store.database import upsert
 from worker.store.meta import META
 
@@ -136,6 +137,12 @@ class Circuits:
 
     def _key(self, operation: str) -> str:
         return f"{KEY}{self._system.value}:{operation}"
+
+
+def standing(db: sa.Connection) -> dict[tuple[str, str], datetime]:
+    """Return since when which circuits are open, by vendor and kind of call."""
+    told = {key: _read(value).opened_at for key, value in meta.under(db, KEY).items()}
+    return {key: opened_at for key, opened_at in told.items() if opened_at is not None}
 
 
 def _read(text: str | None) -> Circuit:

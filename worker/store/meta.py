@@ -25,6 +25,13 @@ def get(db: sa.Connection, key: str) -> str | None:
     return db.scalar(sa.select(META.c.value).where(META.c.key == key))
 
 
+def under(db: sa.Connection, prefix: str) -> dict[tuple[str, str], str]:
+    """Return the facts whose keys are a prefix and two words with a colon between them, by these words."""
+    rows = db.execute(sa.select(META).where(META.c.key.startswith(prefix, autoescape=True)).order_by(META.c.key))
+    words = ((row.key.removeprefix(prefix).partition(":"), row.value) for row in rows)
+    return {(first, second): value for (first, _, second), value in words}
+
+
 def replace(db: sa.Connection, key: str, value: str) -> str | None:
     """Write a fact down in the place of what stood there; return that."""
     known = get(db, key)

@@ -77,11 +77,10 @@ class Respites:
         return f"{KEY}{self._system.value}:{operation}"
 
 
-def standing(db: sa.Connection, now: datetime) -> dict[str, datetime]:
-    """Return until when which calls are not made, by ``system:kind``."""
-    rows = db.execute(sa.select(META).where(META.c.key.startswith(KEY, autoescape=True)))
-    told = {row.key.removeprefix(KEY): _read(row.value) for row in rows}
-    return {key: span[1] for key, span in told.items() if span is not None and _lasts(span, now)}
+def standing(db: sa.Connection, now: datetime) -> dict[tuple[str, str], Span]:
+    """Return since when and until when which calls are not made, by vendor and kind of call."""
+    told = {key: _read(value) for key, value in meta.under(db, KEY).items()}
+    return {key: span for key, span in told.items() if span is not None and _lasts(span, now)}
 
 
 def end(db: sa.Connection) -> None:

@@ -25,6 +25,7 @@ from worker.core.outlook import (
     OptOuts,
     Outlook,
     Pause,
+    Resting,
     Safe,
     Spent,
     Stream,
@@ -33,7 +34,7 @@ from worker.core.outlook import (
     Work,
 )
 from worker.core.records import Kind, System
-from worker.store import cursors, links, mappings, meta, mirror, progress, runs, sights, vitals
+from worker.store import circuits, cursors, links, mappings, meta, mirror, progress, respites, runs, sights, vitals
 from worker.store import outlook as counts
 from worker.store import pauses as pausing
 from worker.store.budget import used_by
@@ -41,7 +42,7 @@ from worker.store.outbox import Lane, Standing
 from worker.sync import brakes, in_force, subscriptions
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from datetime import date, datetime
 
     import sqlalchemy as sa
@@ -345,7 +346,15 @@ def _work(db: sa.Connection, now: datetime) -> Work:
         troubles=troubles,
         ticks=tuple(Tick(who, at, _age(at, now) or 0.0) for who, at in vitals.ticks(db).items()),
         halted=tuple(Halted(VENDORS.get(one.system, one.system), one.reason, one.since) for one in halts),
+        resting=tuple(_resting(db, now)),
     )
+
+
+def _resting(db: sa.Connection, now: datetime) -> Iterator[Resting]:
+    for (system, calls), (since, until) in respites.standing(db, now).items():
+        yield Resting(VENDORS.get(system, system), calls, "asked", since, until)
+    for (system, calls), since in circuits.standing(db).items():
+        yield Resting(VENDORS.get(system, system), calls, "failing", since)
 
 
 def _age(at: datetime | None, now: datetime) -> float | None:
