@@ -32,6 +32,9 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parents[1]
 NOBODY = 65534
 
+# A shell without job control starts in the background what ignores Ctrl-C, and so do its children: some tests send one.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 configuration.set_hypothesis_home_dir(ROOT / ".hypothesis")
 # The same examples each time: what turns `./dev test` red is the change at hand. New ones are looked for at night.
 hypothesis.settings.register_profile("quick", max_examples=200, deadline=None, print_blob=True, derandomize=True)

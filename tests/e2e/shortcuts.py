@@ -25,7 +25,7 @@ command = functools.cache(typer.main.get_command)
 
 
 def connect(url: str) -> database.Store:
-    """Open a store that lasts for several passes, with its connections and what it has compiled; the oldest is closed for it."""
+    """Open a store that lasts for several passes, with its connections and what it has compiled; the oldest makes room."""
     store = _opened.pop(url, None) or _connect(url)
     _opened[url] = store
     if len(_opened) > MOST:
