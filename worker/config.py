@@ -291,6 +291,10 @@ def _check_together(values: Mapping[str, str], problems: list[str], *, credentia
     broker = values.get("OUTBOOK_BROKER_URL", "")
     if broker and not broker.startswith(("redis://", "rediss://")):
         problems.append("OUTBOOK_BROKER_URL: must begin with redis:// or rediss://")
+    elif broker and not _is_broker(broker):
+        problems.append(
+            "OUTBOOK_BROKER_URL: must be redis://:PASSWORD@HOST:PORT/NUMBER, in a password : / ? # @ as %3A %2F %3F %23 %40"
+        )
     if values["OUTBOOK_DATABASE_URL"].startswith(_POSTGRES) and "OUTBOOK_SECRET_KEY" not in values:
         problems.append("OUTBOOK_SECRET_KEY: missing, and required with Postgres")
     if not credentials:
@@ -336,6 +340,16 @@ def is_misread(url: str) -> bool:
     rest = url.partition("://")[2]
     before, at, after = rest.partition("@")
     return _HOST.fullmatch(re.split("[/?]", after if at else before, maxsplit=1)[0]) is None
+
+
+def _is_broker(url: str) -> bool:
+    """Tell whether the URL has a host, a port that is one, and a number for its database, and no @ where none belongs."""
+    try:
+        parts = urlsplit(url)
+        placed = bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False
+    return placed and re.fullmatch(r"/?\d*", parts.path) is not None and "@" not in f"{parts.query}{parts.fragment}"
 
 
 def sqlite_url(path: Path) -> str:

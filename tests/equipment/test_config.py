@@ -322,3 +322,40 @@ def test_processes_that_start_at_once_agree_on_the_key(tmp_path: Path) -> None:
     """Eight questions from four processes to an empty data directory get one answer."""
     with multiprocessing.get_context("spawn").Pool(4) as pool:
         assert len(set(pool.map(_ask_for_key, [str(tmp_path)] * 8, chunksize=1))) == 1
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "redis://broker.example",
+        "redis://broker.example:6379/",
+        "redis://:zyx%40%2F%3A@broker.example/0",
+        "rediss://user:zyx@broker.example:6380/1?ssl_cert_reqs=required",
+        "redis://[::1]:6379/15",
+    ],
+)
+def test_a_broker_that_can_be_found(url: str, tmp_path: Path) -> None:
+    """With and without password, port and number."""
+    assert config.load(GOOD | {"OUTBOOK_BROKER_URL": url}, tmp_path).broker_url.get_secret_value() == url
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "redis://:zyx",
+        "redis://:zyx@",
+        "redis://:zyx/1@broker.example:6379/0",
+        "redis://:zyx#1@broker.example:6379/0",
+        "redis://:6379?zyx@broker.example/0",
+        "redis://:6379#zyx@broker.example/0",
+        "redis://:zyx@broker.example:0/0",
+        "redis://:zyx@broker.example:99999/0",
+        "redis://:zyx@broker.example/zyx",
+        "redis://:zyx@[::1/0",
+    ],
+)
+def test_a_broker_that_cannot_be_found_is_told_without_its_password(url: str, tmp_path: Path) -> None:
+    """One sentence with what to write; the workers would end with a traceback that quotes the URL."""
+    (told,) = problems(GOOD | {"OUTBOOK_BROKER_URL": url}, tmp_path)
+    assert told.startswith("OUTBOOK_BROKER_URL: must be redis://:PASSWORD@HOST:PORT/NUMBER")
+    assert "zyx" not in told
