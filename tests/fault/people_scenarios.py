@@ -276,11 +276,12 @@ def _emails(prospect: int) -> list[str]:
 def between(scene: Scene) -> None:
     """Leave time for the first wave to arrive before the second; what it was is not always known by then.
 
-    Hundreds whose states are gone at once trip a brake that no mapping turns off: somebody says that it is meant so.
+    Hundreds whose states are gone at once trip a brake that no mapping turns off, once somebody compares all: it is meant so.
     """
     time.sleep(12 if scene.wave == 0 else 3)
     if scene.last:
         scene.rig.wait_for(scene.rig.is_quiet, 110)
+        scene.rig.outbook("reconcile", "--json")
         _approve(scene, "--kind", "brake")
 
 
