@@ -25,6 +25,7 @@ RIDDLE = state("levitating", changed=at(9), step=3)
 """A state whose word is not mapped: the record fails, unless something else is to be said."""
 OUT_AT = "2026-03-02T07:00:00Z"
 NOBODY = prospect(emails=[])
+TAKEN_OVER = pair(prospect=None, person=person({**SHOWN, "cf_person_outreach_id": "777"}))
 
 
 @pytest.mark.parametrize(
@@ -43,6 +44,7 @@ NOBODY = prospect(emails=[])
         (pair(person=TOMBSTONE, prospect=None), (), Action.UNLINK, "deleted on both sides"),
         (pair(prospect=None), (ASK_GONE,), Action.UPDATE, "the prospect was deleted in Outreach"),
         (pair(link=link(gone=True)), (), Action.NOTHING, "unlinked: it stays so"),
+        (TAKEN_OVER, (), Action.NOTHING, "whoever was entered anew has taken over"),
     ],
 )
 def test_why_a_person_is_dealt_with_so(
