@@ -274,10 +274,7 @@ def _emails(prospect: int) -> list[str]:
 
 
 def between(scene: Scene) -> None:
-    """Leave time for the first wave to arrive before the second; what it was is not always known by then.
-
-    Hundreds whose states are gone at once trip a brake that no mapping turns off, once somebody compares all: it is meant so.
-    """
+    """Leave time for the first wave to arrive before the second; states gone by hundreds trip a brake that is always on."""
     time.sleep(12 if scene.wave == 0 else 3)
     if scene.last:
         scene.rig.wait_for(scene.rig.is_quiet, 110)
@@ -324,12 +321,17 @@ def replayed(scene: Scene) -> None:
     """Dead letters are tried again, twice over, while opt-outs are on their way; who comes in is a while in the making."""
     delay = {"match": {"op": "write", "path": "people"}, "kind": "delay", "args": {"seconds": 1}}
     scene.rig.fault(delay, vendors=("workbooks",))
+    scene.rig.wait_for(lambda: scene.wave > 0 or _dead(scene) > 0, 60)
     time.sleep(2)
-    with scene.rig.store() as db:
-        scene.notes["dead"] = scene.notes.get("dead", 0) + backlog.count(db, datetime.now(UTC)).dead
+    scene.notes["dead"] = scene.notes.get("dead", 0) + _dead(scene)
     scene.rig.fault(vendors=("workbooks",))
     scene.rig.must("failures", "retry", "--all")
     scene.rig.must("resync", "--all")
+
+
+def _dead(scene: Scene) -> int:
+    with scene.rig.store() as db:
+        return backlog.count(db, datetime.now(UTC)).dead
 
 
 def were_dead(scene: Scene) -> str:
