@@ -17,6 +17,12 @@ NOON = datetime(2026, 11, 20, 12, 0, 0, tzinfo=UTC)
 EARLIER = datetime(2026, 11, 20, 11, 59, 48, tzinfo=UTC)
 
 
+RESTING = (
+    values.Resting("workbooks", "write", "asked", EARLIER, NOON),
+    values.Resting("outreach", "read", "failing", EARLIER),
+)
+
+
 def _outlook() -> Outlook:
     stream = values.Stream("prospects", True, False, EARLIER, EARLIER, 12.0, None, values.Lag(9, 4.0, 130.0))
     broken = values.Stream("tasks", True, False, EARLIER, EARLIER, 7300.0, "answered 503 [twice]")
@@ -71,10 +77,7 @@ def _outlook() -> Outlook:
             troubles=("3 changes are due and nobody takes any up",),
             ticks=(values.Tick("beat", EARLIER, 12.0), values.Tick("worker:apply", EARLIER, 300.0)),
             halted=(values.Halted("workbooks", "authorisation", EARLIER),),
-            resting=(
-                values.Resting("workbooks", "write", "asked", EARLIER, NOON),
-                values.Resting("outreach", "read", "failing", EARLIER),
-            ),
+            resting=RESTING,
         ),
         next=(values.Advice("1 entry waits", "outbook held list"), values.Advice("4 failed", "outbook failures list")),
     )

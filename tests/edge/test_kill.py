@@ -70,7 +70,7 @@ def test_killed_in_the_first_pass_it_goes_on(
     switch.hooks.append(Hook(when, _killer(victim, signal.SIGKILL), 1))
     victim.append(stage.process("sync", "--json"))
     assert end_of(victim[0]).code == -signal.SIGKILL
-    again = stage.sync()
+    again = stage.sync("--wait", "90")  # a create that was cut off is looked for once more, a while later
     assert again.report["converged"] is True
     _assert_whole(stage, made)
     stage.settled()

@@ -141,7 +141,7 @@ def _by_celery(error: Exception) -> None:
     """Let Celery itself run a task that fails: it quotes the exception in its message, and hands it on."""
     app = celery.Celery("untold", set_as_current=False)
 
-    @app.task(name="outbook.untold")
+    @app.task(name="outbook.untold", shared=False)  # shared, it would be every other app's as well
     def fails(_who: str) -> None:
         raise error
 
