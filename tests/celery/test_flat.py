@@ -22,7 +22,10 @@ pytestmark = [pytest.mark.broker, pytest.mark.processes, pytest.mark.slow, pytes
 MESSAGES = int(os.environ.get("MESSAGES", "50000"))
 PEOPLE, EDIT_EVERY = 200, 500
 GROWS = 1.05
-"""How much more than after a tenth of the messages is held in the end, at most (facts, delivery D, I10)."""
+"""How much more is held in the end than after the first fifth, at most (facts, delivery D, I10).
+
+Before that, what is done once fills in: modules, compiled statements, the allocator's pieces.
+"""
 TASKS = (("outbook.apply", "apply"), ("outbook.opt_outs", "optout"), ("outbook.sweep", "optout"))
 
 
@@ -69,12 +72,12 @@ def test_a_worker_holds_no_more_after_fifty_thousand_messages(rig: Rig) -> None:
     assert rig.start("sync", "--json", "--wait", "60").popen.wait(600) == 0, rig.words()
     rig.environ["OUTBOOK_POLL_SECONDS"] = "1"
     worker = rig.worker("--queues", "apply,optout,poll", "--concurrency", "2")
-    tenth = MESSAGES // 10
-    rung(rig, 0, tenth)
+    first = MESSAGES // 5
+    rung(rig, 0, first)
     early = held(worker)
-    rung(rig, tenth, MESSAGES - tenth)
+    rung(rig, first, MESSAGES)
     late = held(worker)
     for what, before in early.items():
-        sys.stderr.write(f"{what}: {before:.1f} after {tenth}, {late[what]:.1f} after {MESSAGES} messages\n")
+        sys.stderr.write(f"{what}: {before:.1f} after {first}, {late[what]:.1f} after {MESSAGES} more messages\n")
     assert all(late[what] <= max(before * GROWS, before + 2) for what, before in early.items()), (early, late)
     assert worker.popen.poll() is None
