@@ -389,9 +389,12 @@ def test_person_shows_a_label_that_one_of_the_sequences_has(several: list[states
     "word, told",
     [
         ("levitating", "levitating"),
+        ("on_holiday", "on_holiday"),
+        ("odd\x1b[31m\x07\n it's", "odd [31m it's"),
         ("two  words\n\tand\x1b[31m a\u202e third", "two words and [31m a third"),
         ("x" * 60, "x" * 60),
         ("x" * 61, "x" * 59 + "…"),
+        ("x" * 5000, "x" * 59 + "…"),
         ("", ""),
     ],
 )

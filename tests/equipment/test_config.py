@@ -348,6 +348,7 @@ def test_a_broker_that_can_be_found(url: str, tmp_path: Path) -> None:
         "redis://:zyx#1@broker.example:6379/0",
         "redis://:6379?zyx@broker.example/0",
         "redis://:6379#zyx@broker.example/0",
+        "redis://user:123/4?zyx@broker.example:6379/0",
         "redis://:zyx@broker.example:0/0",
         "redis://:zyx@broker.example:99999/0",
         "redis://:zyx@broker.example/zyx",

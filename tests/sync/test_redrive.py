@@ -7,7 +7,6 @@ import sqlalchemy as sa
 from tests.sync.conftest import MakeScene
 from tests.sync.scene import Scene, fault
 from tests.sync.test_faults import changes, down, polled
-from worker.core import states
 from worker.core.records import Kind
 from worker.store import dead, outbox
 from worker.store.outbox import CHANGE, Lane, Standing
@@ -136,10 +135,3 @@ def test_no_word_names_no_cause(make_scene: MakeScene) -> None:
         known = failures.causes(db)
     assert [failures.named(known, text) for text in ("", " ", "\t")] == [[], [], []]
     assert failures.named(known, "ODD") == known
-
-
-def test_a_state_nobody_knows_is_told_on_one_short_line() -> None:
-    """It goes to terminals, logs and the CRM: nothing of it is carried out there."""
-    assert states.quoted("on_holiday") == "on_holiday"
-    assert states.quoted("odd\x1b[31m\x07\n it's") == "odd [31m it's"
-    assert len(states.quoted("x" * 5000)) == 60
