@@ -282,6 +282,21 @@ def test_everything_that_waits_may_be_woken(store: database.Store) -> None:
     assert rows(store)[5].generation == 1
 
 
+def test_who_is_asked_about_a_namesake_just_now_is_looked_at_again(store: database.Store) -> None:
+    """The person's owner goes between the look and the question: nobody need answer it, for it is looked at again."""
+    keep(store, Kind.PERSON, seen(Kind.PERSON, 1001, addresses=["ada@people.example"]))
+    keep(store, Kind.PROSPECT, seen(Kind.PROSPECT, 2, addresses=["ada@people.example"]))
+    keep(store, Kind.PROSPECT, seen(Kind.PROSPECT, 3, addresses=["ben@people.example"]))
+    opened(store, 2, 3)
+    looking = claimed(store)
+    with store.write() as db:
+        waking.wake_namesakes(db, [1001], later(1))
+    with store.write() as db:
+        for one in looking:
+            outbox.hold(db, one, key=f"ambiguous:{one.ref.id}", kind="ambiguous", words="who?", now=later(2))
+    assert ids(claimed(store, at=2)) == [2]
+
+
 def test_counts_tell_how_the_outbox_stands(store: database.Store) -> None:
     """Due, leased, deferred, dead, kept and held add up, and the next time is the earliest of the due ones."""
     opened(store, 1, 2, 3, 4, 5)

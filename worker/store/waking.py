@@ -17,6 +17,11 @@ if TYPE_CHECKING:
     from datetime import datetime
 
 
+_WAITING = CHANGE.c.state == Standing.WAITING
+_ASKED = sa.and_(CHANGE.c.state == Standing.HELD, CHANGE.c.hold_key.startswith("ambiguous:"))
+"""Waits for somebody to say who it is."""
+
+
 def wake_tasks(db: sa.Connection, prospect_ids: Sequence[int], now: datetime) -> None:
     """Make due the tasks that wait for one of these prospects to have a person, told by themselves or by their state."""
     for part in chunks(list(prospect_ids)):
@@ -33,13 +38,7 @@ def wake_namesakes(db: sa.Connection, people: Sequence[int], now: datetime) -> N
     borne = sa.select(ADDRESS.c.address).where(ADDRESS.c.kind == Kind.PERSON, among(db, ADDRESS.c.record_id, people))
     sharing = mirror.holders(db, Kind.PROSPECT, db.execute(borne.distinct()).scalars())
     for part in chunks(sorted(set().union(*sharing.values()))):
-        asked = sa.update(CHANGE).where(
-            CHANGE.c.kind == Kind.PROSPECT,
-            CHANGE.c.record_id.in_(part),
-            CHANGE.c.state == Standing.HELD,
-            CHANGE.c.hold_key.startswith("ambiguous:"),
-        )
-        db.execute(asked.values(state=Standing.DUE.value, next_at=now, generation=CHANGE.c.generation + 1))
+        _wake(db, Kind.PROSPECT, CHANGE.c.record_id.in_(part), now, waiting=_ASKED)
 
 
 def wake_everything(db: sa.Connection, kind: Kind, now: datetime) -> None:
@@ -47,9 +46,14 @@ def wake_everything(db: sa.Connection, kind: Kind, now: datetime) -> None:
     _wake(db, kind, sa.true(), now)
 
 
-def _wake(db: sa.Connection, kind: Kind, which: sa.ColumnElement[bool], now: datetime) -> None:
+def _wake(
+    db: sa.Connection,
+    kind: Kind,
+    which: sa.ColumnElement[bool],
+    now: datetime,
+    waiting: sa.ColumnElement[bool] = _WAITING,
+) -> None:
     """Make due what waits, and keep from waiting what somebody is looking at just now."""
-    waiting = CHANGE.c.state == Standing.WAITING
     found = sa.update(CHANGE).where(CHANGE.c.kind == kind, sa.or_(waiting, CHANGE.c.lease_until.is_not(None)), which)
     next_at = sa.case((waiting, sa.literal(now, CHANGE.c.next_at.type)), else_=CHANGE.c.next_at)
     state = sa.case((waiting, Standing.DUE.value), else_=CHANGE.c.state)
