@@ -369,3 +369,21 @@ def test_each_computed_field_says_why() -> None:
     assert plain["no_email_soliciting"] == "not opted out"
     assert plain["cf_person_sync_to_outreach"] == "what people in the CRM wish for"
     assert plain["cf_person_sequence_state"] == "a state's word is not mapped: not guessed"
+
+
+@pytest.mark.parametrize(
+    "word, told",
+    [
+        ("levitating", "levitating"),
+        ("on_holiday", "on_holiday"),
+        ("odd\x1b[31m\x07\n it's", "odd [31m it's"),
+        ("two  words\n\tand\x1b[31m a\u202e third", "two words and [31m a third"),
+        ("x" * 60, "x" * 60),
+        ("x" * 61, "x" * 59 + "…"),
+        ("x" * 5000, "x" * 59 + "…"),
+        ("", ""),
+    ],
+)
+def test_an_unknown_word_is_told_on_one_line_printable_and_short(word: str, told: str) -> None:
+    """It comes from a vendor and ends on terminals, in a field and in logs."""
+    assert states.quoted(word) == told

@@ -383,21 +383,3 @@ def test_person_shows_a_label_that_one_of_the_sequences_has(several: list[states
         assert standing.deciding is not None
         assert (standing.deciding, standing.label) in [(line.state, line.label) for line in standing.lines]
     assert len({line.state.sequence.id for line in standing.lines}) == len(standing.lines)
-
-
-@pytest.mark.parametrize(
-    "word, told",
-    [
-        ("levitating", "levitating"),
-        ("on_holiday", "on_holiday"),
-        ("odd\x1b[31m\x07\n it's", "odd [31m it's"),
-        ("two  words\n\tand\x1b[31m a\u202e third", "two words and [31m a third"),
-        ("x" * 60, "x" * 60),
-        ("x" * 61, "x" * 59 + "…"),
-        ("x" * 5000, "x" * 59 + "…"),
-        ("", ""),
-    ],
-)
-def test_an_unknown_word_is_told_on_one_line_printable_and_short(word: str, told: str) -> None:
-    """It comes from a vendor and ends on terminals, in a field and in logs."""
-    assert states.quoted(word) == told
