@@ -77,6 +77,26 @@ def test_what_to_do_next(error: Exception, attempt: int, jitter: float, fate: ob
 
 
 @pytest.mark.parametrize(
+    "error, attempt, first, fate",
+    [
+        (DOWN, 2, JUST_NOW, after(4)),
+        (DOWN, 30, JUST_NOW, after(300)),
+        (errors.Throttled("slow down", retry_after_s=30), 1, JUST_NOW, after(30.2)),
+        (errors.Throttled("slow down", retry_after_s=3600), 1, JUST_NOW, after(300)),
+        (DOWN, 30, NOW - timedelta(hours=72), after(3600)),
+        (ValueError("odd"), 7, JUST_NOW, after(128)),
+        (ValueError("odd"), 8, JUST_NOW, after(3600)),
+        (errors.InvalidField("too long", field="title"), 1, JUST_NOW, DeadLetter("too long")),
+        (errors.AuthRevoked("no"), 1, JUST_NOW, Halted("no")),
+    ],
+)
+def test_what_to_do_next_with_an_opt_out(error: Exception, attempt: int, first: datetime, fate: object) -> None:
+    """It waits five minutes at most, an hour where another would be given up, and dies of its own fault alone."""
+    told = errors.decide(error, attempt=attempt, first_tried=first, now=NOW, jitter=0.5, urgent=True)
+    assert told == fate
+
+
+@pytest.mark.parametrize(
     "error", [DOWN, STALE, errors.Throttled("wait", retry_after_s=5)], ids=["down", "stale", "throttled"]
 )
 def test_transient_errors_are_retried_for_72_hours(error: errors.Transient) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import pytest
@@ -10,9 +11,10 @@ import sqlalchemy as sa
 
 from tests.store.token_doubles import Clock
 from worker.core import errors
-from worker.core.records import System
-from worker.store import circuits, database, meta
+from worker.core.records import Kind, System
+from worker.store import backlog, circuits, database, meta, outbox
 from worker.store.circuits import Circuits
+from worker.store.outbox import Lane
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -93,6 +95,28 @@ def test_one_of_many_finds_out(process: Opened, clock: Clock) -> None:
     assert goes(crowd[3])
     crowd[3].note("write", "ok", 0.0)
     assert all(goes(each) for each in crowd)
+
+
+def test_what_was_put_off_falls_due_as_it_closes(process: Opened, store: database.Store, clock: Clock) -> None:
+    """Not before: a probe that fails, and an answer where no circuit is open, leave it where it is."""
+    ill, now = process(), clock.now
+    with store.write() as db:
+        outbox.open_changes(db, Kind.PROSPECT, [1], lane=Lane.EDIT, now=now())
+        (change,) = outbox.claim(db, Kind.PROSPECT, now=now())
+        outbox.retry(db, change, at=now() + timedelta(minutes=15), error="503")
+    made(ill, "down", 3)
+    ill.note("write", "ok", 0.0)
+    made(ill, "down", 16)
+    clock.sleep(15)
+    assert goes(ill)
+    ill.note("write", "down", 0.0)
+    clock.sleep(15)
+    assert goes(ill)
+    with store.read() as db:
+        assert backlog.count(db, now()).due == 0
+    ill.note("write", "ok", 0.0)
+    with store.read() as db:
+        assert backlog.count(db, now()).due == 1
 
 
 def test_what_was_on_its_way_does_not_close_it(process: Opened, clock: Clock) -> None:

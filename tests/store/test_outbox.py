@@ -297,6 +297,35 @@ def test_who_is_asked_about_a_namesake_just_now_is_looked_at_again(store: databa
     assert ids(claimed(store, at=2)) == [2]
 
 
+def test_what_was_put_off_may_be_woken(store: database.Store) -> None:
+    """At once, also what somebody who looked before puts off only now; a dead letter stays one, and no wake lasts."""
+    opened(store, 1, 2, 3)
+    first, second, third = claimed(store)
+    with store.write() as db:
+        outbox.retry(db, first, at=later(900), error="503")
+        outbox.bury(db, third, "refused", NOW)
+    with store.write() as db:
+        waking.wake_put_off(db, later(5))
+    with store.write() as db:
+        outbox.retry(db, second, at=later(900), error="503")
+    again = claimed(store, at=5)
+    assert ids(again) == [1, 2]
+    with store.write() as db:
+        for change in again:
+            outbox.retry(db, change, at=later(905), error="503")
+    assert claimed(store, at=904) == []
+
+
+def test_an_edit_wakes_nothing_that_fails(store: database.Store) -> None:
+    """What is edited while it is in hand waits as long as the failure wants: no edit mends a vendor."""
+    opened(store, 1)
+    (change,) = claimed(store)
+    opened(store, 1, at=1)
+    with store.write() as db:
+        outbox.retry(db, change, at=later(900), error="503")
+    assert claimed(store, at=899) == []
+
+
 def test_counts_tell_how_the_outbox_stands(store: database.Store) -> None:
     """Due, leased, deferred, dead, kept and held add up, and the next time is the earliest of the due ones."""
     opened(store, 1, 2, 3, 4, 5)

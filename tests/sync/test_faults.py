@@ -91,6 +91,22 @@ def test_a_long_throttle_is_waited_for(on_both: Scene) -> None:
     assert scene.apply().created == 1
 
 
+@pytest.mark.parametrize("asked", [False, True], ids=["nobody was asked", "the vendor asked for it"])
+def test_a_rest_counts_as_no_attempt(make_scene: MakeScene, asked: bool) -> None:
+    """However long a vendor rests, the next failure costs no more than the last: nobody was asked, so nothing failed."""
+    scene = polled(make_scene(), 1)
+    error = (errors.Throttled if asked else errors.Resting)("not now", retry_after_s=15)
+
+    def refuse(_: Call) -> None:
+        raise error
+
+    scene.wire.before.append(refuse)
+    for _ in range(3):
+        assert scene.apply().claimed == 1
+        scene.later(60)
+    assert changes(scene)[1].attempts == 3 * asked
+
+
 def test_a_stale_version_is_planned_again_at_once(on_both: Scene) -> None:
     """Somebody saved the person between our read and our write: the next try starts from the newer copy, and both stay."""
     scene = polled(on_both, 1)

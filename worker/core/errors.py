@@ -24,6 +24,8 @@ GIVE_UP_AFTER = 8
 STALE_AT_ONCE, STALE_CAP_S = 3, 60.0
 """Whoever saved in between is read at once; a CRM whose lists lag shows it later, by half a minute (facts, delivery F29)."""
 TRANSIENT_FOR = timedelta(hours=72)
+HOURLY, SOON = timedelta(hours=1), timedelta(minutes=5)
+"""How soon an opt-out is tried again that would be a dead letter, and how soon any other at the latest."""
 _OURS = __name__.partition(".")[0]
 _CODE = re.compile(r"[0-9A-Z]{5}|SQLITE_[A-Z_]+")
 
@@ -149,13 +151,14 @@ class Halted:
 
 
 def decide(
-    error: Exception, *, attempt: int, first_tried: datetime, now: datetime, jitter: float
+    error: Exception, *, attempt: int, first_tried: datetime, now: datetime, jitter: float, urgent: bool = False
 ) -> RetryAt | DeadLetter | Halted:
     """Return what to do with a change whose ``attempt``-th try (from 1) ended in ``error``.
 
     ``jitter`` is a random number of [0, 1): full jitter, ``uniform(0, min(cap, base * 2**attempt))``. A vendor's own
     wait goes before it. A transient error is retried for 72 hours, one that somebody saved in between at least once a
-    minute; a record's fault never, anything unknown eight times.
+    minute; a record's fault never, anything unknown eight times. What is ``urgent``, an opt-out, waits five minutes at most,
+    and where another would be given up an hour, for ever; only its own fault makes it a dead letter.
     """
     if isinstance(error, Halt):
         return Halted(error.words)
@@ -168,9 +171,12 @@ def decide(
     if isinstance(error, Throttled):
         wait_s = error.retry_after_s + wait_s * 0.1
     exhausted = now - first_tried >= TRANSIENT_FOR if isinstance(error, Transient) else attempt >= GIVE_UP_AFTER
+    if exhausted and urgent:
+        return RetryAt(now + HOURLY)
     if exhausted:
         return DeadLetter(error.words if isinstance(error, OutbookError) and error.words else told(error))
-    return RetryAt(now + timedelta(seconds=wait_s))
+    wait = timedelta(seconds=wait_s)
+    return RetryAt(now + min(wait, SOON) if urgent else now + wait)
 
 
 def is_ours(error: BaseException) -> bool:

@@ -1,7 +1,8 @@
 """The circuits to one vendor, one for each kind of call: counted in every process, judged together, kept over restarts.
 
 While all is well nothing is written, and what others know is read once a second. Once a call has failed, whoever makes calls
-tells of them, for others' answered calls count as much as one's own failed ones.
+tells of them, for others' answered calls count as much as one's own failed ones. With the answer that closes a circuit, what
+was put off falls due, in the same transaction; how many go at once is bounded by the workers, as with any other backlog.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import sqlalchemy as sa
 
 from worker.core import circuit, errors
 from worker.core.circuit import Circuit, Counted
-from worker.store import meta
+from worker.store import meta, waking
 from worker.store.database import upsert
 from worker.store.meta import META
 
@@ -122,6 +123,7 @@ class Circuits:
             known = circuit.counting(before, mine, now)
             if answered is not None and circuit.closed_by(before, answered):
                 known = _CLOSED
+                waking.wake_put_off(db, now)
             if known != before:
                 self._keep(db, operation, known)
         self._known[operation] = known, now

@@ -59,6 +59,7 @@ class Change:
     ``alone`` means that its last holder vanished: nothing else may ride with it; ``doomed`` that the one before did too.
 
     ``failing_since`` is when the first of the tries failed that have all failed since; None if the last one did not.
+    ``due_at`` is since when it is due.
 
     ``wish`` is what became so far of a sequence action that somebody in the CRM asked for: unlike the intent it outlives
     retries, for what has been asked of Outreach once must not be asked again.
@@ -77,6 +78,7 @@ class Change:
     intent: Mapping[str, Any] = field(default_factory=dict)
     wish: Mapping[str, Any] = field(default_factory=dict)
     failing_since: datetime | None = None
+    due_at: datetime | None = None
 
 
 def open_changes(db: sa.Connection, kind: Kind, ids: Iterable[int], *, lane: Lane, now: datetime) -> int:
@@ -207,9 +209,10 @@ def free(now: datetime) -> sa.ColumnElement[bool]:
 
 
 def _change(kind: Kind, row: Any, *, orphan: bool) -> Change:  # noqa: ANN401 - a row of the driver
-    record_id, record, lane, generation, fence, attempts, opened_at, alone, hold_key, intent, wish, failed_at, _ = row
+    number, record, lane, generation, fence, attempts, opened_at, due_at, alone, *told, failed_at, _ = row
+    hold_key, intent, wish = told
     return Change(
-        id=record_id,
+        id=number,
         ref=Ref(kind, record),
         lane=Lane(lane),
         generation=generation,
@@ -222,6 +225,7 @@ def _change(kind: Kind, row: Any, *, orphan: bool) -> Change:  # noqa: ANN401 - 
         intent=msgspec.json.decode(intent) if intent else {},
         wish=msgspec.json.decode(wish) if wish else {},
         failing_since=failed_at,
+        due_at=due_at,
     )
 
 
@@ -300,11 +304,12 @@ def retry(
     doubtful: bool = False,
     failing_since: datetime | None = None,
 ) -> None:
-    """Try again at ``at``; the attempt counts unless the fault was nobody's. ``doubtful``: it may have been carried out."""
+    """Try again at ``at``, or at once if woken; counted unless the fault was nobody's; ``doubtful``: perhaps it was done."""
+    woken = CHANGE.c.next_at != change.due_at  # meanwhile (``waking.wake_put_off``); an edit moves no due change
     values = {
         **_BLANK,
         "failed_at": failing_since,
-        "next_at": at,
+        "next_at": sa.case((woken, CHANGE.c.next_at), else_=sa.literal(at, CHANGE.c.next_at.type)),
         "error": error,
         "attempts": change.attempts + int(counted),
     }

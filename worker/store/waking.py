@@ -60,9 +60,8 @@ def _wake(
     db.execute(found.values(state=state, next_at=next_at, generation=CHANGE.c.generation + 1))
 
 
-def wake_put_off(db: sa.Connection, now: datetime) -> int:
-    """Make due whatever was put off to a later moment; return how many records that is."""
-    later = sa.update(CHANGE).where(
-        CHANGE.c.state == Standing.DUE, CHANGE.c.lease_until.is_(None), CHANGE.c.next_at > now
-    )
-    return int(db.execute(later.values(next_at=now)).rowcount)
+def wake_put_off(db: sa.Connection, now: datetime) -> None:
+    """Make due whatever was put off to a later moment, and keep from being put off what somebody is looking at just now."""
+    put_off = sa.or_(CHANGE.c.lease_until.is_not(None), CHANGE.c.next_at > now)
+    later = sa.update(CHANGE).where(CHANGE.c.state == Standing.DUE, put_off)
+    db.execute(later.values(next_at=now))

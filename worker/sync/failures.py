@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from worker.core import letters, plan, transforms
+from worker.core import errors, letters, plan, transforms
 from worker.core.mapping import Computed
 from worker.core.records import Kind
 from worker.store import dead, links, mirror, reopening, selection
-from worker.sync import receipts, resync
+from worker.sync import resync
 from worker.sync.resync import Receipt, Skipped
 
 if TYPE_CHECKING:
@@ -128,7 +128,7 @@ def revive(store: Store, mapping: Mapping, now: datetime) -> int:
     A vendor that refuses an opt-out may take it once somebody has mended why: nobody need tell us (facts, delivery B.7).
     """
     with store.read() as db:
-        known = dead.opt_outs(db, before=now - receipts.HOURLY)
+        known = dead.opt_outs(db, before=now - errors.HOURLY)
     if not known:
         return 0
     with store.write() as db:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import timedelta
 from typing import TYPE_CHECKING, Protocol
 
 from worker.core import consent, errors, intents, plan, shadows, transforms
@@ -30,8 +29,6 @@ if TYPE_CHECKING:
     from worker.sync.tally import Tally
 
 UNREADABLE, AMBIGUOUS, BRAKE, ASK, CONFLICT = "unreadable", "ambiguous", "brake", "ask", "conflict"
-HOURLY, SOON = timedelta(hours=1), timedelta(minutes=5)
-"""How soon an opt-out is tried again that would be a dead letter, and one that a vendor wants to wait with."""
 PATIENCE = 3
 """How often a reply may change a mapped value in a row before that is let be."""
 
@@ -373,27 +370,21 @@ def _fault(case: Case) -> str | None:
 def after_error(db: sa.Connection, on: Applier, change: Change, error: errors.OutbookError) -> int:
     """Let the change wait, or make it a dead letter; return 1 if it is one now.
 
-    An opt-out is never one for a fault that is not its own: it is retried hourly for ever.
+    An opt-out is never one for a fault that is not its own.
     """
     now = on.now()
     since = change.failing_since or now  # not since it was opened: it may have waited for days before anybody tried
-    fate = errors.decide(error, attempt=change.attempts + 1, first_tried=since, now=now, jitter=on.jitter())
-    if (
-        isinstance(fate, errors.DeadLetter)
-        and change.lane is Lane.OPT_OUT
-        and not isinstance(error, errors.RecordFault)
-    ):
-        fate = errors.RetryAt(now + HOURLY)
+    urgent, attempt = change.lane is Lane.OPT_OUT, change.attempts + 1
+    fate = errors.decide(error, attempt=attempt, first_tried=since, now=now, jitter=on.jitter(), urgent=urgent)
     if isinstance(fate, errors.DeadLetter):
         return int(outbox.bury(db, change, fate.reason, now))
     at = fate.at if isinstance(fate, errors.RetryAt) else now
-    if change.lane is Lane.OPT_OUT and isinstance(error, errors.Throttled):
-        at = min(at, now + SOON)
     halted = isinstance(fate, errors.Halted)
     waited = intents.UNCONFIRMED in change.intent
     # A stale version, too: what was saved since may be a write of ours that nobody lived to see.
     doubtful = halted or waited or isinstance(error, errors.Throttled | errors.RemoteDown | errors.StaleVersion)
-    counted = not halted and not (waited and isinstance(error, errors.Throttled))
+    # Nobody was asked while a vendor rests: what the next failure costs is not to grow by it.
+    counted = not halted and not isinstance(error, errors.Throttled if waited else errors.Resting)
     failing = None if halted else since
     outbox.retry(db, change, at=at, error=error.words, counted=counted, doubtful=doubtful, failing_since=failing)
     return 0
