@@ -186,7 +186,7 @@ def _page(lines: list[tuple[str, ...]], short: list[str], about: str) -> str:
             "",
             f"`./dev chaos`, {day}, {os.cpu_count()} cores; {about}.",
             "",
-            "Calls a change: those that wrote something or failed, of both vendors together; reading is not counted.",
+            "Calls a change: those that write, of both vendors together, whatever came of them; what reads is not counted.",
             "Recovered after: from the end of the last fault, with the start of whatever had died, until both sides agreed.",
             "After each, `outbook reconcile` has read everything again and found nothing, or the scenario counts as violated.",
             "",

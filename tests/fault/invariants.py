@@ -2,7 +2,8 @@
 
 I1 both sides agree in time · I2 nothing lost · I3 nobody and no task doubled · I4 no opt-out taken back · I5 calls per change ·
 I6 no canary in what processes said or the broker kept · I7 nothing stuck · I8 the database is whole. Of I5 those calls
-count that wrote something or failed; what polls and looks up does not. I9 is part of I2: what people typed is wanted too.
+count that mean to write, whatever came of them; what polls and looks up does not, nor does asking for a token. I9 is part of
+I2: what people typed is wanted too.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ REFERENCE, TASK_REFERENCE = "cf_person_outreach_id", "cf_task_outreach_id"
 OUT = ("no_email_soliciting", "emailOptedOut", "optedOut")
 CALM, STORMY = 1.3, 3.0
 """Calls that a change may cost, without faults and with them."""
+TOKENS = "/oauth/token"
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +117,7 @@ def _taken_back(journal: list[dict[str, Any]]) -> int:
 
 
 def _calls(journal: list[dict[str, Any]]) -> int:
-    return sum(1 for entry in _ours(journal) if entry["effect"] or entry["fault"])
+    return sum(1 for entry in _ours(journal) if entry.get("op") == "write" and entry["path"] != TOKENS)
 
 
 def leaks(texts: dict[str, bytes]) -> list[str]:

@@ -61,8 +61,8 @@ def test_a_scenario_holds(name: str, tmp_path: Path) -> None:
 
 
 def journal(path: str, effect: dict[str, Any] | None, *, fault: str | None = None) -> dict[str, Any]:
-    """Return a call as a simulator notes it."""
-    return {"path": path, "effect": [effect] if effect else [], "fault": fault}
+    """Return a write as a simulator notes it."""
+    return {"path": path, "op": "write", "effect": [effect] if effect else [], "fault": fault}
 
 
 def created(type_: str, reference: str, told: str) -> dict[str, Any]:
@@ -80,7 +80,9 @@ CASES = [
     ("made twice, one removed since", [PERSON, {**PERSON, "id": 8, "is_deleted": True}], TWICE, ["I3"]),
     ("opted in by us", [PERSON], [journal("/crm/people.api", OPTED_IN)], ["I4"]),
     ("opted in by a user", [PERSON], [journal("/_sim/edit", OPTED_IN)], []),
-    ("too many calls", [PERSON], [journal("/crm/people.api", None, fault="status")] * 11, ["I5"]),
+    ("too many calls", [PERSON], [journal("/crm/people.api", None, fault="status")] * 7, ["I5"]),
+    ("as many as may be", [PERSON], [journal("/crm/people.api", None, fault="status")] * 6, []),
+    ("reading", [PERSON], [{**journal("/crm/people.api", None, fault="status"), "op": "read"}] * 99, []),
 ]
 
 

@@ -100,6 +100,7 @@ def test_the_journal_tells_calls_and_effects(client: httpx.Client) -> None:
     first, second = journal(client)
     assert (first["n"], first["method"], first["path"], first["query"]) == (1, "GET", "/a", "b=c")
     assert (first["status"], first["effect"], first["fault"]) == (200, [], None)
+    assert (first["op"], second["op"]) == ("read", "write")
     assert second["effect"] == [{"op": "create", "type": "thing", "id": 1, "changes": {}}]
     assert [entry["path"] for entry in journal(client, since="1")] == ["/d"]
     assert [entry["path"] for entry in journal(client, path="^/a")] == ["/a"]

@@ -162,7 +162,8 @@ class ControlApp:
             end()
 
     def _answer(self, request: Request, environ: WSGIEnvironment) -> Reply:
-        fault = self.faults.take(request.method, request.path, self.operation_of(request), request.query)
+        operation = self.operation_of(request)
+        fault = self.faults.take(request.method, request.path, operation, request.query)
         kind = fault.kind if fault is not None else None
         reply = _instead(fault) if fault is not None else None
         if reply is None:
@@ -171,7 +172,8 @@ class ControlApp:
             reply = _afterwards(fault, reply)
         broken = kind in {"drop", "reset", "lost_reply"}
         entry = {"at": request.at.isoformat(), "method": request.method, "path": request.path, "query": request.query}
-        self.journal.record({**entry, "status": 0 if broken else reply.status, "effect": reply.effect, "fault": kind})
+        told = {"op": operation, "status": 0 if broken else reply.status, "effect": reply.effect, "fault": kind}
+        self.journal.record({**entry, **told})
         if broken:
             _break_off(environ, reset=kind == "reset")
         return reply
