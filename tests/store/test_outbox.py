@@ -298,9 +298,16 @@ def test_who_is_asked_about_a_namesake_just_now_is_looked_at_again(store: databa
 
 
 def test_what_was_put_off_may_be_woken(store: database.Store) -> None:
-    """At once, also what somebody who looked before puts off only now; a dead letter stays one, and no wake lasts."""
+    """At once and as if never tried, also what somebody who looked before puts off only now; no wake lasts.
+
+    A dead letter stays one.
+    """
     opened(store, 1, 2, 3)
-    first, second, third = claimed(store)
+    for moment in range(2):
+        for change in claimed(store, at=moment):
+            with store.write() as db:
+                outbox.retry(db, change, at=later(moment + 1), error="503")
+    first, second, third = claimed(store, at=2)
     with store.write() as db:
         outbox.retry(db, first, at=later(900), error="503")
         outbox.bury(db, third, "refused", NOW)
@@ -309,7 +316,7 @@ def test_what_was_put_off_may_be_woken(store: database.Store) -> None:
     with store.write() as db:
         outbox.retry(db, second, at=later(900), error="503")
     again = claimed(store, at=5)
-    assert ids(again) == [1, 2]
+    assert [(one.ref.id, one.attempts) for one in again] == [(1, 0), (2, 1)]
     with store.write() as db:
         for change in again:
             outbox.retry(db, change, at=later(905), error="503")

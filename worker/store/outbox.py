@@ -311,7 +311,7 @@ def retry(
         "failed_at": failing_since,
         "next_at": sa.case((woken, CHANGE.c.next_at), else_=sa.literal(at, CHANGE.c.next_at.type)),
         "error": error,
-        "attempts": change.attempts + int(counted),
+        "attempts": sa.case((woken, int(counted)), else_=change.attempts + int(counted)),
     }
     values["alone"] = change.alone and UNCONFIRMED in change.intent  # it may still be what kills its holders
     if doubtful:

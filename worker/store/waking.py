@@ -61,7 +61,10 @@ def _wake(
 
 
 def wake_put_off(db: sa.Connection, now: datetime) -> None:
-    """Make due whatever was put off to a later moment, and keep from being put off what somebody is looking at just now."""
+    """Make due whatever was put off to a later moment, and keep from being put off what somebody is looking at just now.
+
+    Waits begin anew: a vendor that is back for some calls may fail the next, and that is not to be waited out for minutes.
+    """
     put_off = sa.or_(CHANGE.c.lease_until.is_not(None), CHANGE.c.next_at > now)
     later = sa.update(CHANGE).where(CHANGE.c.state == Standing.DUE, put_off)
-    db.execute(later.values(next_at=now))
+    db.execute(later.values(next_at=now, attempts=0))
