@@ -56,10 +56,31 @@ def test_one_call_goes_through_every_fifteen_seconds() -> None:
 
 def test_only_a_call_begun_since_closes_it() -> None:
     """One that was on its way when it opened proves nothing; what fails while it is open changes nothing."""
-    assert not circuit.closed_by(JUST_OPEN, after(-0.1))
-    assert circuit.closed_by(JUST_OPEN, after(0))
-    assert not circuit.closed_by(Circuit(), NOW)
+    assert not circuit.ends_outage(JUST_OPEN, after(-0.1))
+    assert circuit.ends_outage(JUST_OPEN, after(0))
+    assert not circuit.ends_outage(Circuit(), NOW)
     assert circuit.counting(JUST_OPEN, {circuit.slice_of(NOW): (5, 90)}, NOW) == JUST_OPEN
+
+
+@pytest.mark.parametrize(
+    "calls, began_s, ends",
+    [
+        ([(0, 0, 1)], 60, True),
+        ([(0, 0, 1)], 59, False),  # too short for an outage
+        ([(0, 0, 1), (1800, 0, 3)], 1801, True),
+        ([(0, 0, 1), (300, 1, 0)], 400, False),  # over by then, and not told twice
+        ([(0, 0, 1), (300, 1, 1)], 400, False),
+        ([(0, 0, 1), (300, 1, 1), (310, 0, 1)], 369, False),
+        ([(0, 0, 1), (300, 1, 1), (310, 0, 1)], 370, True),
+        ([(0, 5, 0)], 400, False),
+        ([(0, 0, 1)], -3600, False),  # by a clock that was set back
+    ],
+)
+def test_an_outage_of_few_calls_is_known_by_its_length(
+    calls: list[tuple[float, int, int]], began_s: float, *, ends: bool
+) -> None:
+    """A minute of nothing but failures, and an answer after it, however few the calls were."""
+    assert circuit.ends_outage(counted(*calls), after(began_s)) is ends
 
 
 def test_a_clock_that_was_set_back_holds_nothing_for_long() -> None:
@@ -71,3 +92,5 @@ def test_a_clock_that_was_set_back_holds_nothing_for_long() -> None:
 def test_failures_make_everybody_tell() -> None:
     """While nothing fails nobody has to."""
     assert [counted(one).failing for one in ((0, 5, 0), (0, 5, 1), (0, 0, 20))] == [False, True, True]
+    assert counted((0, 0, 1), (3600, 0, 1)).failing
+    assert circuit.counting(counted((0, 0, 1)), {}, after(3600)).failing

@@ -18,6 +18,7 @@ from worker.store.outbox import Lane
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from datetime import datetime
 
     Opened = Callable[..., Circuits]
 
@@ -46,6 +47,20 @@ def goes(process: Circuits, kind: str = "write") -> bool:
     except errors.Resting as rests:
         return not 0 < rests.retry_after_s <= 15
     return True
+
+
+def put_off(store: database.Store, now: datetime) -> None:
+    """Let a change wait for a quarter of an hour."""
+    with store.write() as db:
+        outbox.open_changes(db, Kind.PROSPECT, [1], lane=Lane.EDIT, now=now)
+        (change,) = outbox.claim(db, Kind.PROSPECT, now=now)
+        outbox.retry(db, change, at=now + timedelta(minutes=15), error="503")
+
+
+def due(store: database.Store, now: datetime) -> int:
+    """How many changes are due."""
+    with store.read() as db:
+        return backlog.count(db, now).due
 
 
 @pytest.mark.parametrize("outcome", ["down", "unanswered", "unsent"])
@@ -99,11 +114,8 @@ def test_one_of_many_finds_out(process: Opened, clock: Clock) -> None:
 
 def test_what_was_put_off_falls_due_as_it_closes(process: Opened, store: database.Store, clock: Clock) -> None:
     """Not before: a probe that fails, and an answer where no circuit is open, leave it where it is."""
-    ill, now = process(), clock.now
-    with store.write() as db:
-        outbox.open_changes(db, Kind.PROSPECT, [1], lane=Lane.EDIT, now=now())
-        (change,) = outbox.claim(db, Kind.PROSPECT, now=now())
-        outbox.retry(db, change, at=now() + timedelta(minutes=15), error="503")
+    ill = process()
+    put_off(store, clock.now())
     made(ill, "down", 3)
     ill.note("write", "ok", 0.0)
     made(ill, "down", 16)
@@ -112,11 +124,26 @@ def test_what_was_put_off_falls_due_as_it_closes(process: Opened, store: databas
     ill.note("write", "down", 0.0)
     clock.sleep(15)
     assert goes(ill)
-    with store.read() as db:
-        assert backlog.count(db, now()).due == 0
+    assert due(store, clock.now()) == 0
     ill.note("write", "ok", 0.0)
-    with store.read() as db:
-        assert backlog.count(db, now()).due == 1
+    assert due(store, clock.now()) == 1
+
+
+def test_after_an_outage_of_few_calls_it_falls_due_too(process: Opened, store: database.Store, clock: Clock) -> None:
+    """Another process's answer tells it, half an hour after the first of two calls failed; a minute later it tells nothing."""
+    ill, well = process(), process()
+    made(ill, "down", 1)
+    clock.sleep(1790)
+    made(ill, "down", 1)
+    put_off(store, clock.now())
+    clock.sleep(10)
+    assert due(store, clock.now()) == 0
+    made(well, "ok", 1)
+    assert due(store, clock.now()) == 1
+    put_off(store, clock.now())
+    clock.sleep(60)
+    made(well, "ok", 1)
+    assert due(store, clock.now()) == 0
 
 
 def test_what_was_on_its_way_does_not_close_it(process: Opened, clock: Clock) -> None:

@@ -1,7 +1,8 @@
 """The circuit to a vendor for one kind of call: open while most of them fail, closed again by one that is answered.
 
 Every process counts its own calls and adds them to what all know (facts, delivery B.7). An open circuit lets one call through
-every few seconds, whoever makes it: that one finds out whether the vendor is back.
+every few seconds, whoever makes it: that one finds out whether the vendor is back. Where there are too few calls to open one
+an outage is known by its length.
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ FEWEST = 20
 MOST_WELL = 0.5
 """At that share of answered calls, or a smaller one, it opens."""
 PROBE_EVERY = timedelta(seconds=15)
+OUTAGE = timedelta(seconds=60)
+"""As long as that no call was answered, it is an outage; what fails for a shorter time is waited out by itself."""
 FAILED = frozenset({"down", "unanswered", "unsent"})
 """How a call ends that says nothing but that the vendor is in trouble; a 429 or a refusal is an answer."""
 
@@ -28,16 +31,21 @@ Counted = dict[int, tuple[int, int]]
 
 @dataclass(frozen=True, slots=True)
 class Circuit:
-    """``opened_at`` is None while it is closed; ``probe_at`` is when the next call may go through an open one."""
+    """``opened_at`` is None while it is closed; ``probe_at`` is when the next call may go through an open one.
+
+    ``down_since`` is since when, as far as a closed one knows, each call has failed; None if the last ones did not.
+    """
 
     counted: Counted = field(default_factory=dict)
     opened_at: datetime | None = None
     probe_at: datetime | None = None
+    down_since: datetime | None = None
 
     @property
     def failing(self) -> bool:
         """Tell whether anything failed lately: then all have to tell of their calls."""
-        return self.opened_at is not None or any(failed for _, failed in self.counted.values())
+        dated = self.opened_at or self.down_since
+        return dated is not None or any(failed for _, failed in self.counted.values())
 
 
 def slice_of(at: datetime) -> int:
@@ -55,14 +63,16 @@ def counting(circuit: Circuit, more: Counted, now: datetime) -> Circuit:
     """Return the circuit with more calls counted: open if too many failed. An open one is not judged by them."""
     if circuit.opened_at is not None:
         return circuit
-    counted = within(circuit.counted, now)
-    for at, (well, failed) in within(more, now).items():
+    counted, fresh = within(circuit.counted, now), within(more, now)
+    for at, (well, failed) in fresh.items():
         before = counted.get(at, (0, 0))
         counted[at] = before[0] + well, before[1] + failed
     answered, failed = (sum(told[place] for told in counted.values()) for place in (0, 1))
     if answered + failed >= FEWEST and answered <= MOST_WELL * (answered + failed):
         return Circuit({}, opened_at=now, probe_at=now + PROBE_EVERY)
-    return Circuit(counted)
+    if any(well for well, _ in fresh.values()):
+        return Circuit(counted)
+    return Circuit(counted, down_since=circuit.down_since or (now if fresh else None))
 
 
 def rests_s(circuit: Circuit, now: datetime) -> float:
@@ -79,6 +89,8 @@ def probing(circuit: Circuit, now: datetime) -> Circuit:
     return Circuit({}, circuit.opened_at, now + PROBE_EVERY)
 
 
-def closed_by(circuit: Circuit, began_at: datetime) -> bool:
-    """Tell whether the answer to a call that began then closes it: one on its way when it opened proves nothing."""
-    return circuit.opened_at is not None and began_at >= circuit.opened_at
+def ends_outage(circuit: Circuit, began_at: datetime) -> bool:
+    """Tell whether the answer to a call that began then ends an outage: one on its way when it opened proves nothing."""
+    if circuit.opened_at is not None:
+        return began_at >= circuit.opened_at
+    return circuit.down_since is not None and began_at - circuit.down_since >= OUTAGE

@@ -1,7 +1,7 @@
 """The circuits to one vendor, one for each kind of call: counted in every process, judged together, kept over restarts.
 
 While all is well nothing is written, and what others know is read once a second. Once a call has failed, whoever makes calls
-tells of them, for others' answered calls count as much as one's own failed ones. With the answer that closes a circuit, what
+tells of them, for others' answered calls count as much as one's own failed ones. With the answer that ends an outage, what
 was put off falls due, in the same transaction; how many go at once is bounded by the workers, as with any other backlog.
 """
 
@@ -121,7 +121,7 @@ class Circuits:
         with self._store.write() as db:
             before = self._locked(db, operation)
             known = circuit.counting(before, mine, now)
-            if answered is not None and circuit.closed_by(before, answered):
+            if answered is not None and circuit.ends_outage(before, answered):
                 known = _CLOSED
                 waking.wake_put_off(db, now)
             if known != before:
