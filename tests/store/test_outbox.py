@@ -313,6 +313,7 @@ def test_what_was_put_off_may_be_woken(store: database.Store) -> None:
         outbox.bury(db, third, "refused", NOW)
     with store.write() as db:
         waking.wake_put_off(db, later(5))
+    assert {record: row.attempts for record, row in rows(store).items()} == {1: 0, 2: 2, 3: 3}
     with store.write() as db:
         outbox.retry(db, second, at=later(900), error="503")
     again = claimed(store, at=5)

@@ -64,7 +64,8 @@ def wake_put_off(db: sa.Connection, now: datetime) -> None:
     """Make due whatever was put off to a later moment, and keep from being put off what somebody is looking at just now.
 
     Waits begin anew: a vendor that is back for some calls may fail the next, and that is not to be waited out for minutes.
+    Whoever holds one says so himself (``outbox.retry``): if he does not live to, his death counts as ever.
     """
-    put_off = sa.or_(CHANGE.c.lease_until.is_not(None), CHANGE.c.next_at > now)
-    later = sa.update(CHANGE).where(CHANGE.c.state == Standing.DUE, put_off)
-    db.execute(later.values(next_at=now, attempts=0))
+    held = CHANGE.c.lease_until.is_not(None)
+    later = sa.update(CHANGE).where(CHANGE.c.state == Standing.DUE, sa.or_(held, CHANGE.c.next_at > now))
+    db.execute(later.values(next_at=now, attempts=sa.case((held, CHANGE.c.attempts), else_=0)))
