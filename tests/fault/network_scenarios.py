@@ -88,7 +88,7 @@ def storm(scene: Scene) -> None:
     scene.notes["out"] = {vendor: len(_calls(scene, vendor, before[vendor])) for vendor in VENDORS}
     scene.notes["healed"] = rig.mark()
     rig.fault()
-    most = KINDS * (1 + out_s / 2 / PROBES_S) + 2 * _opt_outs(scene)
+    most = KINDS * (1 + out_s / 2 / PROBES_S) + 2 * _opt_outs(scene) * max(1.0, out_s / 2 / MINUTES_S)
     if max(scene.notes["out"].values()) > most:
         raise Unsettled(
             f"F25 no circuit was open: {scene.notes['out']} calls within {out_s / 2:.0f} s, {most:.0f} at most"
