@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+import sqlalchemy as sa
 
 from tests.store.token_doubles import Clock
 from worker.core import errors
@@ -59,6 +60,16 @@ def test_somebody_may_end_it(mine: Respites, others: Respites, store: Store) -> 
     with store.write() as db:
         respites.end(db)
     assert [may(mine, "write"), may(others, "write")] == [True, True]
+
+
+def test_one_that_is_over_costs_no_call_a_query(mine: Respites, store: Store, clock: Clock) -> None:
+    """What all know is read once a second again, though the wait is still written down."""
+    mine.asked("read", 600)
+    clock.sleep(601)
+    asked: list[str] = []
+    sa.event.listen(store.engine, "before_cursor_execute", lambda *told: asked.append(told[2]))
+    assert all(may(mine) for _ in range(100))
+    assert len([words for words in asked if "meta" in words]) == 1
 
 
 @pytest.mark.parametrize("operation, wait_s", [("read", 5), ("authorise", 600)])

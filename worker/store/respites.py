@@ -67,8 +67,9 @@ class Respites:
 
     def _look(self, operation: str, now: datetime) -> Span | None:
         span, at = self._known.get(operation, (None, None))
-        # One that stands is read each time: whoever is put off for long by one that was ended a moment ago is not woken again.
-        if at is None or span is not None or not timedelta(0) <= now - at < circuits.BELIEVED:
+        # One that lasts is read each time: whoever is put off for long by one that was ended a moment ago is not woken again.
+        lasts = span is not None and _lasts(span, now)
+        if at is None or lasts or not timedelta(0) <= now - at < circuits.BELIEVED:
             with self._store.read() as db:
                 span = _read(meta.get(db, self._key(operation)))
             self._known[operation] = span, now
