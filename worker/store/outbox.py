@@ -209,10 +209,9 @@ def free(now: datetime) -> sa.ColumnElement[bool]:
 
 
 def _change(kind: Kind, row: Any, *, orphan: bool) -> Change:  # noqa: ANN401 - a row of the driver
-    number, record, lane, generation, fence, attempts, opened_at, due_at, alone, *told, failed_at, _ = row
-    hold_key, intent, wish = told
+    record_id, record, lane, generation, fence, attempts, opened_at, alone, hold_key, intent, wish, failed_at, *_ = row
     return Change(
-        id=number,
+        id=record_id,
         ref=Ref(kind, record),
         lane=Lane(lane),
         generation=generation,
@@ -225,7 +224,7 @@ def _change(kind: Kind, row: Any, *, orphan: bool) -> Change:  # noqa: ANN401 - 
         intent=msgspec.json.decode(intent) if intent else {},
         wish=msgspec.json.decode(wish) if wish else {},
         failing_since=failed_at,
-        due_at=due_at,
+        due_at=row.next_at,
     )
 
 

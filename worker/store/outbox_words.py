@@ -17,8 +17,8 @@ from worker.store.tables import ChangeRow
 CHANGE: sa.Table = ChangeRow.__table__  # type: ignore[attr-defined]
 
 CLAIMED = (
-    *"id record_id lane generation fence attempts opened_at next_at alone".split(),
-    *"hold_key intent wish failed_at lease_until".split(),
+    *"id record_id lane generation fence attempts opened_at alone hold_key intent wish failed_at".split(),
+    *"next_at lease_until".split(),
 )
 
 _IDS = sa.bindparam("ids", type_=sa.Text)
