@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -202,13 +203,12 @@ def side_by_side(asked: dict[str, Callable[[], Iterable[Check]]]) -> list[Check]
     }
     for thread in threads.values():
         thread.start()
-    left = DEADLINE_S
+    until = time.monotonic() + DEADLINE_S
     checks: list[Check] = []
     for name, thread in threads.items():
-        thread.join(left)
+        thread.join(max(0.0, until - time.monotonic()))
         told = list(found[name])
         if thread.is_alive():
-            left = 0.1
             words = f"no answer within {DEADLINE_S:.0f} s; the rest of its checks was not made"
             told.append(fail(name, words, "look at the network and at the vendor's status page"))
         checks += told
