@@ -113,7 +113,12 @@ def test_a_new_record_is_in_doubt_until_that_is_sure() -> None:
     waited = intents.of(plan.held(made), mapping(), first, at(10))
     assert (waited["crm"], waited["unconfirmed"]) == (None, at(9).isoformat())
     assert intents.of(made, mapping(), waited, at(11))["unconfirmed"] == at(11).isoformat()
-    assert "unconfirmed" not in intents.sure(waited)
+    assert "in_vain" not in waited
+    second = intents.of(made, mapping(), waited, at(12))
+    third = intents.of(made, mapping(), second, at(13))
+    assert (second["in_vain"], third["in_vain"]) == (1, 2)
+    assert intents.of(plan.held(made), mapping(), third, at(14))["in_vain"] == 2
+    assert not {"unconfirmed", "in_vain"} & intents.sure(third).keys()
     assert intents.sure(waited)["to_crm"] == waited["to_crm"]
 
 

@@ -22,10 +22,11 @@ def strict(stage: Stage, request: pytest.FixtureRequest) -> Stage:
 def test_one_bad_record_of_a_new_batch_fails_alone(strict: Stage) -> None:
     """Twelve people, one with a title too long: all twelve are there, just that one fails.
 
-    What the reply does not speak of may have been made: it is looked for during 35 s before it is made again.
+    What the reply does not speak of may have been made: it is looked for during 35 s before it is made again, first with
+    few others, then alone.
     """
     people = [strict.enrolled(f"p{n}@example.com", first=f"P{n}", title=LONG if n == 7 else "Buyer") for n in range(12)]
-    told = strict.sync("--wait", "60", code=3)
+    told = strict.sync("--wait", "120", code=3)
     assert (told.report["failed"], len(strict.people())) == (1, 12)
     assert {strict.person_of(one)[STATE] for one in people} == {worlds.RUNNING}
     assert [strict.person_of(one).get(TITLE) for one in people] == ["Buyer"] * 7 + [None] + ["Buyer"] * 4

@@ -19,6 +19,8 @@ HOUR_S, QUIET_S = 3_600.0, 20.0
 OUTAGE_S, OUT_S, HEARD_S = 1_800.0, 60.0, 60.0
 PROBES_S, MINUTES_S = 15.0, 300.0
 """How often a vendor that is down is called once, and how often for an opt-out one that has asked for an hour."""
+READ_ALL_S = 5.0
+"""Longer than polls of all streams take to see an edit."""
 KINDS = 2
 """Reads and writes are let through by themselves, and opt-outs whatever holds the rest."""
 STAMPEDE = 2.0
@@ -72,8 +74,15 @@ def _calls(scene: Scene, vendor: str, since: int) -> list[dict[str, Any]]:
 
 
 def storm(scene: Scene) -> None:
-    """Half of all calls are answered with an error of the server; at last all of them, for long."""
+    """At first all is well; then half of all calls are answered with an error of the server, at last all of them, for long.
+
+    What is usual is measured in the calm of the first wave: a storm lets fewer calls through.
+    """
     rig, code = scene.rig, (500, 502, 503, 504)[scene.wave % 4]
+    if scene.wave == 0:
+        time.sleep(READ_ALL_S)
+        rig.wait_for(rig.is_quiet, MINUTES_S)
+        return
     wrong: dict[str, Any] = {"kind": "status", "args": {"code": code, "body": "unwell"}}
     if not scene.last:
         rig.fault({**wrong, "probability": 0.5})

@@ -7,6 +7,7 @@ import pytest
 from tests.sync.conftest import MakeScene
 from tests.sync.scene import LEASE_S, Call, Killed, Life, Scene, fault, form
 from worker.core.records import System
+from worker.sync import doubts
 
 LAG = {"search_lag": 30.0}
 DELETED_TASK = 31
@@ -123,30 +124,50 @@ def test_a_cancelled_task_is_made_once_too(make_scene: MakeScene, kind: str, wai
         scene.later(60)
 
 
-def test_made_one_by_one_where_one_spoils_the_others(make_scene: MakeScene) -> None:
-    """A CRM that undoes a batch for one bad record and does not say which: after one wait everybody is made, in one pass."""
+def test_made_in_portions_where_one_spoils_the_others(make_scene: MakeScene) -> None:
+    """A CRM that undoes a batch for one bad record and does not say which: a few at a time, then one by one, in one pass."""
     scene = make_scene(crm_options={"failure_shape": "failures"})
-    for n in range(1, 13):
+    for n in range(1, 26):
         scene.prospect(n, 1, title="x" * 300 if n == 7 else "Buyer")
     sent: list[int] = []
 
     def together(call: Call) -> None:
         if call.writes and call.system is System.CRM:
-            sent.append(len([name for name, _ in form(call) if name == "id[]"]))
-            if sent[-1] > 1:
+            told = form(call)
+            sent.append(len([name for name, _ in told if name == "id[]"]))
+            if sent[-1] > 1 and any("x" * 300 in value for _, value in told):
                 scene.crm.faults.arm([fault("html200", op="write")])
 
     scene.wire.before.append(together)
-    report = scene.sync(wait_s=60)
-    assert sorted(scene.creates()) == sorted(f"person {n}" for n in range(1, 13))
+    report = scene.sync(wait_s=120)
+    assert sorted(scene.creates()) == sorted(f"person {n}" for n in range(1, 26))
     assert (report.counts.dead, report.counts.deferred) == (1, 0)
-    assert sent[0] == 12
-    assert set(sent[1:]) == {1}
-    assert sum(scene.slept) < 45
+    assert sent[:4] == [25, 10, 10, 5]
+    assert sent[4:14] == [1] * 10, "nobody is made with others once that was in vain twice"
+    assert 70 < sum(scene.slept) < 90
 
 
-def test_making_one_by_one_gives_the_rest_back_in_time(make_scene: MakeScene) -> None:
-    """Each takes a while: after five seconds of it the rest is left for the next claim, which need not wait again."""
+def test_what_an_outage_left_unconfirmed_goes_few_at_a_time(make_scene: MakeScene) -> None:
+    """A hundred lost on their way are a request for each ten of them, and nobody is made one by one or twice."""
+    scene = make_scene()
+    for n in range(1, 101):
+        scene.prospect(n, 1)
+    break_write(scene, "drop")
+    sent: list[int] = []
+    scene.wire.before.append(lambda call: _note_size(call, sent))
+    assert scene.sync(wait_s=60).converged
+    assert sorted(scene.creates()) == sorted(f"person {n}" for n in range(1, 101))
+    assert sent == [100] + [10] * 10
+
+
+def _note_size(call: Call, sent: list[int]) -> None:
+    if call.writes and call.system is System.CRM:
+        sent.append(len([name for name, _ in form(call) if name == "id[]"]))
+
+
+def test_making_them_again_gives_the_rest_back_in_time(make_scene: MakeScene, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each request takes a while: after five seconds of it the rest is left for the next claim, which need not wait again."""
+    monkeypatch.setattr(doubts, "FEW", 1)
     scene = make_scene()
     for n in range(1, 7):
         scene.prospect(n, 1)

@@ -102,6 +102,37 @@ def test_a_fault_of_a_vendor_is_told_and_the_slice_tried_again(make_scene: MakeS
     assert "trouble" not in row(scene).told
 
 
+@pytest.mark.parametrize("asks", ["20", "590"])
+def test_a_vendor_that_asks_for_a_while_is_waited_for(make_scene: MakeScene, asks: str) -> None:
+    """A comparison that somebody sits before goes on by itself, and may be stopped before it waits."""
+    scene = in_step(make_scene(records=5))
+    throttle(scene, asks)
+    reconcile.begin_anew(scene.applier())
+    walk = reconcile.walk(scene.applier(), sleep=scene.later)
+    began = scene.now()
+    assert next(walk).busy
+    assert scene.now() == began
+    scene.outreach.faults.arm([])
+    assert not any(one.busy for one in walk)
+    assert (scene.now() - began).total_seconds() == pytest.approx(float(asks), abs=2)
+    assert repair.compared(scene.store).coverage == 100.0
+
+
+def test_a_vendor_that_asks_for_an_hour_is_not(make_scene: MakeScene) -> None:
+    """Longer than ten minutes nobody sits there: the vendor's words, and the next call goes on."""
+    scene = in_step(make_scene(records=5))
+    throttle(scene, "3600")
+    reconcile.begin_anew(scene.applier())
+    with pytest.raises(errors.Throttled):
+        list(reconcile.walk(scene.applier(), sleep=scene.later))
+
+
+def throttle(scene: Scene, asks: str) -> None:
+    """Let Outreach ask for a wait at every call."""
+    told = {"code": 429, "body": "", "headers": {"Retry-After": asks}}
+    scene.outreach.faults.arm([{"match": {"path": "prospects"}, "kind": "status", "times": None, "args": told}])
+
+
 def test_many_gone_at_once_trip_the_brake(make_scene: MakeScene) -> None:
     """A token that sees nobody any more removes nobody: one entry waits for a person, as with the sweep."""
     scene = in_step(make_scene(records=60))

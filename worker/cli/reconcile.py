@@ -74,7 +74,7 @@ def _walk(
 ) -> None:
     slices = read = 0
     for one in comparison.walk(runtime.applier(), sleep=stopper.sleep):
-        slices, read = slices + 1, read + one.read
+        slices, read = slices + (not one.busy), read + one.read
         progress.swept("people, prospects, states", read)
         runtime.flush()
         spent = runtime.calls()["outreach"]

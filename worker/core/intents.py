@@ -2,7 +2,7 @@
 
 An intent is JSON: ``crm`` and ``outreach`` say what was to be done, ``to_crm`` and ``to_outreach`` the values by CRM field,
 ``once_to_crm`` and ``once_to_outreach`` those of earlier tries, any of which may be what arrived; ``unconfirmed`` since when
-there may be a new record in the CRM of which no reply has told.
+there may be a new record in the CRM of which no reply has told, ``in_vain`` how often one was waited for before that.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 NOWHERE = 0
 """The CRM id in a link that stands for one which the receipt was to make."""
-UNCONFIRMED = "unconfirmed"
+UNCONFIRMED, IN_VAIN = "unconfirmed", "in_vain"
 DOUBTED_FOR = timedelta(seconds=35)
 """How long an unconfirmed new record may stay unseen in the CRM's lists before it is taken for one that never was."""
 LOOK_AGAIN_S = 10.0
@@ -61,13 +61,15 @@ def _sent(side: str, values: Dict[str, Any], earlier: Dict[str, Any]) -> dict[st
 
 def doubted(action: str | None, earlier: Dict[str, Any], now: datetime) -> dict[str, Any]:
     """Return since when there may be an unseen new record: from now on if one is about to be made, else as before."""
-    since = now.isoformat() if action in MAKING else earlier.get(UNCONFIRMED)
-    return {UNCONFIRMED: since} if since else {}
+    if action not in MAKING:
+        return {name: earlier[name] for name in (UNCONFIRMED, IN_VAIN) if name in earlier}
+    in_vain = earlier.get(IN_VAIN, 0) + (UNCONFIRMED in earlier)
+    return {UNCONFIRMED: now.isoformat(), **({IN_VAIN: in_vain} if in_vain else {})}
 
 
 def sure(intent: Dict[str, Any]) -> dict[str, Any]:
     """Return an intent of which the vendor has told that it made no record."""
-    return {name: value for name, value in intent.items() if name != UNCONFIRMED}
+    return {name: value for name, value in intent.items() if name not in {UNCONFIRMED, IN_VAIN}}
 
 
 def to_wait_s(intent: Dict[str, Any], now: datetime) -> float | None:

@@ -12,6 +12,8 @@ from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
+import structlog
+
 from worker.core import cursor, errors, findings, lanes, plan, transforms
 from worker.core.findings import MENDED, Finding, Sort
 from worker.core.mapping import PERSON_ADDRESSES
@@ -42,7 +44,10 @@ SHOWN, KEPT = 200, 5000
 """So many findings are kept word for word, and so many by their ids, for the repair."""
 PEOPLE, ALONE = "people", "alone"
 """The two halves of a round: everybody in the CRM, then the prospects whom nobody there belongs to."""
+OTHERS = "another process is comparing just now"
 UNPRIMED = "waits until every stream has been read once: run `outbook sync` first"
+
+log = structlog.get_logger("outbook")
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,16 +109,24 @@ def take_due(on: Applier, *, rate: float = 1.0) -> Sliced:
 
 
 def walk(on: Applier, *, sleep: Callable[[float], None], patience_s: float = 600.0) -> Iterator[Sliced]:
-    """Take slice after slice to the round's end; who else is at it is waited for."""
+    """Take slice after slice to the round's end; who else is at it is waited for, and a vendor that asks for a while.
+
+    Before each wait comes a slice that is ``busy``, so that whoever walks may stop there.
+    """
     while _is_under_way(on):
-        told = take(on, early=True)
-        if not told.busy:
-            yield told
-        elif patience_s > 0:
-            patience_s -= 1
-            sleep(1.0)
-        else:
-            raise errors.Throttled("another process is comparing just now", retry_after_s=0)
+        try:
+            told, wait = take(on, early=True), errors.Throttled(OTHERS, retry_after_s=1.0)
+        except errors.Throttled as asked:
+            if asked.retry_after_s <= 0:
+                raise
+            told, wait = Sliced(busy=True), asked
+            log.warning("put_off", stream=NAME, reason=wait.words, wait_s=round(wait.retry_after_s, 1))
+        yield told
+        if told.busy:
+            patience_s -= wait.retry_after_s
+            if patience_s < 0:
+                raise wait
+            sleep(wait.retry_after_s)
 
 
 def go_on(on: Applier) -> None:
