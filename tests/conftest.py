@@ -133,7 +133,7 @@ def _postgres(directory: Path) -> Iterator[str]:
         yield url
     finally:
         server.send_signal(signal.SIGINT)  # Postgres' fast shutdown
-        server.wait(20)
+        server.wait(60)
 
 
 def _end_with_parent(number: int = signal.SIGINT) -> None:
@@ -143,7 +143,7 @@ def _end_with_parent(number: int = signal.SIGINT) -> None:
 
 
 def _wait_for(url: str, server: subprocess.Popen[bytes], log: Path) -> None:
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 90
     while True:
         try:
             psycopg.connect(f"{url}/postgres", connect_timeout=2).close()

@@ -22,7 +22,7 @@ from worker.sim.server import running
 from worker.store import backlog, cursors, database
 
 ROOT = Path(__file__).parents[2]
-PATIENCE_S = 45.0
+PATIENCE_S = 90.0
 """How long anything may take on a busy machine. Nothing waits this long where all is well."""
 QUEUES = ("optout", "apply", "poll", "slow")
 
@@ -132,7 +132,7 @@ class Rig(Vendors):
             if process.popen.poll() is None:
                 with contextlib.suppress(ProcessLookupError):
                     os.killpg(process.pid, signal.SIGKILL)
-                process.popen.wait(10)
+                process.popen.wait(60)
 
     def words(self) -> str:
         """Return the last words of every process, for a failure's message."""

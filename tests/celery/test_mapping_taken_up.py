@@ -20,7 +20,7 @@ def outbook(rig: Rig, *arguments: str) -> subprocess.CompletedProcess[str]:
     environ = {"PATH": "/usr/bin:/bin", "PYTHONPATH": str(ROOT), **rig.environ}
     command = [sys.executable, "-m", "worker", *arguments]
     return subprocess.run(
-        command, env=environ, cwd=rig.directory, capture_output=True, text=True, timeout=40, check=False
+        command, env=environ, cwd=rig.directory, capture_output=True, text=True, timeout=90, check=False
     )
 
 

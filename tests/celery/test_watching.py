@@ -40,7 +40,7 @@ def test_a_web_tells_what_the_others_do(rig: Rig) -> None:
 
     def complete() -> bool:
         time.sleep(0.5)
-        told = urllib.request.urlopen(f"{url}/metrics", timeout=15).read().decode()
+        told = urllib.request.urlopen(f"{url}/metrics", timeout=90).read().decode()
         missing[:] = [one for one in wanted if not re.search(f"^{one}", told, re.MULTILINE)]
         return not missing
 

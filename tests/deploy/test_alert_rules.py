@@ -19,7 +19,7 @@ asked = pytest.mark.skipif(PROMTOOL is None, reason="promtool, which comes with 
 def promtool(*arguments: str) -> tuple[int, str]:
     """Return how a command of promtool ended and what it said."""
     assert PROMTOOL is not None
-    done = subprocess.run([PROMTOOL, *arguments], capture_output=True, text=True, check=False, timeout=30)
+    done = subprocess.run([PROMTOOL, *arguments], capture_output=True, text=True, check=False, timeout=90)
     return done.returncode, done.stdout + done.stderr
 
 

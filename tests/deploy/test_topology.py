@@ -122,7 +122,7 @@ def test_health_looks_at_what_a_process_touches() -> None:
 def scraped(process: Process) -> dict[str, float]:
     """Return the samples of a web's metrics page that have no labels, and how many samples each name has."""
     url = next(line.split()[-1] for line in process.log.read_text().splitlines() if "listening on" in line)
-    with urllib.request.urlopen(f"{url}/metrics", timeout=10) as answer:  # loopback
+    with urllib.request.urlopen(f"{url}/metrics", timeout=90) as answer:  # loopback
         lines = [line for line in answer.read().decode().splitlines() if not line.startswith("#")]
     return {name: float(value) for name, _, value in (line.rpartition(" ") for line in lines)}
 
@@ -154,11 +154,11 @@ def test_the_topology_of_compose_runs(rig: Rig, postgres_url: str) -> None:
     for role in ("worker", "poll", "optout", "beat"):  # in the middle of the first load
         wait_for(lambda: linked(crm) > 0, within_s=90, words=rig.words)
         os.killpg(roles[role].pid, signal.SIGKILL)
-        roles[role].popen.wait(10)
+        roles[role].popen.wait(60)
         roles[role] = start(role)
     assert linked(crm) < in_sequence(outreach), "everything had arrived before the last of them was killed"
     os.killpg(roles["web"].pid, signal.SIGKILL)
-    roles["web"].popen.wait(10)
+    roles["web"].popen.wait(60)
     roles["web"] = start("web")
     rig.wait_for(lambda: roles["web"].said("listening on"))
 
@@ -209,7 +209,7 @@ def address(process: Process) -> str:
 
 def bearers(crm: Process) -> list[str]:
     """Return the Outreach id of every living person that has one, from the simulator's own state."""
-    with urllib.request.urlopen(f"{address(crm)}/_sim/state", timeout=30) as answer:  # loopback
+    with urllib.request.urlopen(f"{address(crm)}/_sim/state", timeout=90) as answer:  # loopback
         people = json.load(answer)["people"]
     rows = people.values() if isinstance(people, dict) else people
     found = [one.get("cf_person_outreach_id") for one in rows if not one.get("is_deleted")]
@@ -218,7 +218,7 @@ def bearers(crm: Process) -> list[str]:
 
 def in_sequence(outreach: Process) -> int:
     """Return how many prospects with an address are in a sequence: they must be in the CRM, as well as whom it knew."""
-    with urllib.request.urlopen(f"{address(outreach)}/_sim/state", timeout=30) as answer:  # loopback
+    with urllib.request.urlopen(f"{address(outreach)}/_sim/state", timeout=90) as answer:  # loopback
         state = json.load(answer)
     enrolled = {str(one["relations"]["prospect"]) for one in state["sequenceState"].values()}
     return sum(bool(state["prospect"][one]["attributes"]["emails"]) for one in enrolled)

@@ -27,7 +27,7 @@ def test_systemd_reads_every_unit(tmp_path: Path) -> None:
         (tmp_path / path.name).write_text(text, encoding="utf-8")
     units = sorted(str(one) for one in tmp_path.iterdir())
     assert len(units) == 9
-    done = subprocess.run([ANALYSE, "verify", *units], capture_output=True, text=True, check=False, timeout=30)
+    done = subprocess.run([ANALYSE, "verify", *units], capture_output=True, text=True, check=False, timeout=90)
     ours = [line for line in done.stderr.splitlines() if "outbook" in line]
     assert (done.returncode, ours) == (0, [])
 
@@ -75,7 +75,7 @@ def test_the_heartbeat_is_sent(switch: http.server.HTTPServer, path: str | None,
     environ = {"HEARTBEAT_URL": f"http://127.0.0.1:{switch.server_port}{path}"} if path else {}
     command = [shell, "-c", script.strip("'").replace("$$", "$")]
     done = subprocess.run(
-        command, env={"PATH": "/usr/bin:/bin", **environ}, check=False, capture_output=True, timeout=20
+        command, env={"PATH": "/usr/bin:/bin", **environ}, check=False, capture_output=True, timeout=90
     )
     assert done.returncode == code
     assert len(switch.beats) == beats  # type: ignore[attr-defined]

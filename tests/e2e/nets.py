@@ -49,7 +49,7 @@ def courier(stage: Stage, **document: object) -> dict[str, Any]:
 
 def delivered(stage: Stage) -> list[dict[str, Any]]:
     """Wait until everything has been delivered, and return what was."""
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 90
     while (told := courier(stage))["pending"]:
         assert time.monotonic() < deadline, told
         time.sleep(0.02)

@@ -60,7 +60,7 @@ def _browser(monkeypatch: pytest.MonkeyPatch, visit: Callable[[str], object]) ->
 
 
 def _follow(url: str) -> httpx.Response:
-    with httpx.Client(trust_env=False, follow_redirects=True, timeout=10) as browser:
+    with httpx.Client(trust_env=False, follow_redirects=True, timeout=90) as browser:
         return browser.get(url)
 
 

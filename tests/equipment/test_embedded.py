@@ -41,7 +41,7 @@ PARENT = (
 )
 
 
-def wait_for(claim: Callable[[], bool], seconds: float = 20) -> None:
+def wait_for(claim: Callable[[], bool], seconds: float = 60) -> None:
     """Return once the claim holds; fail if it does not in time."""
     deadline = time.monotonic() + seconds
     while not claim():
@@ -219,7 +219,7 @@ def test_sigterm_leaves_nothing_behind(tmp_path: Path) -> None:
         assert process.stderr is not None
         assert any("[sleeper] up" in line for line in process.stderr)
         process.terminate()
-        assert process.wait(20) == 143
+        assert process.wait(60) == 143
         assert [pid for pid in pids if is_alive(pid)] == []
 
 
@@ -229,7 +229,7 @@ def test_sigint_ends_with_130(tmp_path: Path) -> None:
     with program(UP.format(directory=str(tmp_path), sleeper=SLEEPER)) as process:
         _url, pids = announced(process)
         process.send_signal(signal.SIGINT)
-        assert process.wait(20) == 130
+        assert process.wait(60) == 130
         assert [pid for pid in pids if is_alive(pid)] == []
 
 
@@ -243,14 +243,14 @@ def test_a_killed_supervisor_takes_its_children_along(tmp_path: Path) -> None:
         with redis.Redis.from_url(url) as db:
             db.set("key", "value")
         process.kill()
-        process.wait(10)
+        process.wait(60)
         with program(code) as successor:
             url, new = announced(successor)
             assert set(new).isdisjoint(pids)
             with redis.Redis.from_url(url) as db:
                 assert db.get("key") == b"value"
             successor.terminate()
-            successor.wait(20)
+            successor.wait(60)
         wait_for(lambda: not any(is_alive(pid) for pid in pids))
 
 
@@ -265,7 +265,7 @@ def test_a_broker_whose_owner_is_gone_is_ended_first(tmp_path: Path, out: io.Str
             db.set("key", "value")
         broker.close()
         handle = embedded.start_broker(tmp_path, out=out)
-        assert leftover.wait(10) == 0
+        assert leftover.wait(60) == 0
         with redis.Redis.from_url(handle.url) as db:
             assert db.get("key") == b"value"
         handle.stop()

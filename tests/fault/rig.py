@@ -154,7 +154,7 @@ class Rig:
             if self.processes[name].popen.returncode is None:  # once reaped, the number may be somebody else's
                 postgres.slay(self.processes[name].pid)
         for name in names:
-            self.processes.pop(name).popen.wait(10)
+            self.processes.pop(name).popen.wait(60)
             self.stopped.discard(name)
 
     def kill_parent(self, name: str, *, down_s: float) -> None:

@@ -53,7 +53,7 @@ def proxy(tmp_path: Path) -> Iterator[Wires]:
             yield made
         finally:
             process.kill()
-            process.wait(10)
+            process.wait(60)
 
 
 def dialled(proxy: Wires) -> socket.socket:

@@ -62,7 +62,7 @@ def dev(place: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
         capture_output=True,
         text=True,
         check=False,
-        timeout=30,
+        timeout=90,
     )
 
 
@@ -130,7 +130,7 @@ def test_two_at_once_set_up_once(checkout: Path) -> None:
     command = [str(checkout / "dev"), "test"]
     env = {"PATH": f"{checkout / 'bin'}{os.pathsep}{os.defpath}"}
     both = [subprocess.Popen(command, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) for _ in range(2)]
-    assert [one.wait(30) for one in both] == [0, 0]
+    assert [one.wait(60) for one in both] == [0, 0]
     assert log(checkout) == ["packages", "outbook"]
 
 

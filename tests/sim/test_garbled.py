@@ -13,7 +13,7 @@ LIST = "/api/v2/prospects"
 def answer(how: str) -> tuple[httpx.Response | None, int]:
     """Return what comes of a list whose answer is garbled so, None if no client can read it; and how many calls were noted."""
     app = outreach.build(records=1)
-    with control.running(app) as url, httpx.Client(base_url=url, timeout=20) as client:
+    with control.running(app) as url, httpx.Client(base_url=url, timeout=90) as client:
         client.post("/_sim/faults", json=[{"kind": "garbled", "times": 1, "args": {"how": how}}])
         try:
             told = client.get(LIST, headers={"Authorization": "Bearer sim-access"})

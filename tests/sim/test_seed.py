@@ -11,7 +11,7 @@ from worker.sim import seed
 def test_the_same_seed_tells_of_the_same_person_in_another_process() -> None:
     """Two simulators that never talk agree on who exists."""
     script = "from worker.sim import seed; print(seed.someone('demo', 17).email)"
-    told = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=30)
+    told = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=90)
     assert told.stdout.strip() == seed.someone("demo", 17).email
 
 

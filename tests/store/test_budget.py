@@ -238,7 +238,7 @@ def test_threads_lose_no_call(store: database.Store, open_budget: Callable[..., 
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(30)
+        thread.join(60)
     assert sum(counts) == 900
     assert rows(store) == [("outreach", "poll", NINE, 900)]
 

@@ -157,14 +157,14 @@ def test_only_one_of_many_gets_the_lease(store: database.Store) -> None:
     start = threading.Barrier(8)
 
     def read() -> None:
-        start.wait(10)
+        start.wait(60)
         told.append(lease(store))
 
     threads = [threading.Thread(target=read) for _ in range(8)]
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(30)
+        thread.join(60)
     assert len(told) == 8
     assert len([one for one in told if one is not None]) == 1
 

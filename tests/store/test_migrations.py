@@ -208,7 +208,7 @@ def test_threads_that_upgrade_at_once_all_succeed(database_url: str) -> None:
     failures: list[BaseException] = []
 
     def run() -> None:
-        barrier.wait(10)
+        barrier.wait(60)
         try:
             upgrade.upgrade(database_url)
         except BaseException as error:  # noqa: BLE001 - a thread's failure must reach the test
@@ -218,7 +218,7 @@ def test_threads_that_upgrade_at_once_all_succeed(database_url: str) -> None:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(30)
+        thread.join(60)
     assert failures == []
     store = database.connect(database_url)
     assert upgrade.standing(store) is upgrade.Standing.READY
@@ -239,4 +239,4 @@ def test_processes_that_upgrade_at_once_all_succeed(database_url: str, tmp_path:
         )
         for _ in range(3)
     ]
-    assert [process.communicate(timeout=30)[0].strip() for process in processes] == [upgrade.head()] * 3
+    assert [process.communicate(timeout=90)[0].strip() for process in processes] == [upgrade.head()] * 3

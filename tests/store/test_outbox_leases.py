@@ -158,7 +158,7 @@ def test_nothing_is_claimed_twice(store: database.Store) -> None:
         return taken
 
     def work() -> None:
-        start.wait(10)
+        start.wait(60)
         try:
             while taken := take() or take():
                 got.append(taken)
@@ -182,7 +182,7 @@ def test_orphans_are_claimed_once_each(store: database.Store) -> None:
     start = threading.Barrier(4)
 
     def work() -> None:
-        start.wait(10)
+        start.wait(60)
         for _ in range(30):
             got.extend(claimed(store, at=16))
 

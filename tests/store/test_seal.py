@@ -119,13 +119,13 @@ def test_first_checks_at_once_agree(store: database.Store) -> None:
     barrier, peppers = threading.Barrier(4), list[bytes]()
 
     def check() -> None:
-        barrier.wait(10)
+        barrier.wait(60)
         peppers.append(seal.check_key(store, "key"))
 
     threads = [threading.Thread(target=check) for _ in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(30)
+        thread.join(60)
     assert len(peppers) == 4
     assert len(set(peppers)) == 1

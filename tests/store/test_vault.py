@@ -31,7 +31,7 @@ def at_once(count: int, work: Callable[[], str]) -> list[str | BaseException]:
     barrier, results = threading.Barrier(count), list[str | BaseException]()
 
     def run() -> None:
-        barrier.wait(10)
+        barrier.wait(60)
         try:
             results.append(work())
         except BaseException as error:  # noqa: BLE001 - a thread's failure must reach the test
@@ -41,7 +41,7 @@ def at_once(count: int, work: Callable[[], str]) -> list[str | BaseException]:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(30)
+        thread.join(60)
     return results
 
 

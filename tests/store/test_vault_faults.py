@@ -69,7 +69,7 @@ def start_processes(count: int, url: str, directory: Path, *, then: str = "go on
         assert process.stdout is not None
         assert process.stdout.readline() == "ready\n"
     gate.touch()
-    return [process.communicate(timeout=30)[0].strip() for process in processes]
+    return [process.communicate(timeout=90)[0].strip() for process in processes]
 
 
 @pytest.mark.processes

@@ -67,7 +67,7 @@ def test_counters_add_up_over_processes(store: database.Store) -> None:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(30)
+        thread.join(60)
     with store.read() as db:
         told = counters.told(db)
     assert told["writes", ("workbooks", "update")] == 80

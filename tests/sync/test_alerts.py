@@ -232,14 +232,14 @@ def test_many_threads_tell_once(store: database.Store) -> None:
     told, go = Told(), threading.Barrier(8)
 
     def look() -> None:
-        go.wait(10)
+        go.wait(60)
         alerts.tell(store, HELD, {"url": told}, _at(0))
 
     threads = [threading.Thread(target=look) for _ in range(8)]
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(30)
+        thread.join(60)
     assert told.heard == [("OutbookHeld", "firing")]
 
 

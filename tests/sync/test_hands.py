@@ -52,7 +52,7 @@ def test_both_hands_work_and_each_person_is_written_once(crowd: Scene) -> None:
     """While one hand's write is on its way the other prepares; the CRM sees one write at a time, each person once."""
     before = writes(crowd)
     under_way, most, whose = 0, 0, set()
-    both = threading.Barrier(2, timeout=20)
+    both = threading.Barrier(2, timeout=60)
     met = threading.Event()
     begin = apply._desk
 
@@ -124,7 +124,7 @@ def test_two_with_one_address_become_one_person(make_scene: MakeScene) -> None:
     for number in range(1, 201):
         scene.prospect(number, 1, emails=[f"p{number % 100}@people.example"])
     scene.poll()
-    both = threading.Barrier(2, timeout=20)
+    both = threading.Barrier(2, timeout=60)
     gather = apply._Look.gather
     seen = Counter[int]()
 

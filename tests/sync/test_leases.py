@@ -78,7 +78,7 @@ def test_a_reader_that_lost_its_lease_stores_no_page(on_both: Scene) -> None:
         assert db.execute(sa.select(outbox.CHANGE.c.generation)).scalars().all() == [1]
 
 
-def wait_for(claim: Callable[[], bool], seconds: float = 20) -> None:
+def wait_for(claim: Callable[[], bool], seconds: float = 60) -> None:
     """Return once the claim holds."""
     deadline = time.monotonic() + seconds
     while not claim():

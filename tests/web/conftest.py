@@ -15,7 +15,7 @@ import sqlalchemy as sa
 from tests.web import flood
 from worker import bootstrap, config
 from worker.store import database, tables, webhooks
-from worker.web import app, server
+from worker.web import app, health, metrics, receiver, server
 
 SECRET = "web-secret"
 
@@ -68,9 +68,16 @@ def make_web(tmp_path: Path) -> Iterator[MakeWeb]:
             settings = config.load(environ, tmp_path, credentials=False)
             pages = stack.enter_context(app.application(settings, store, now))
             base = stack.enter_context(server.running(pages, settings.console))
-            return Web(base, store, stack.enter_context(httpx.Client(base_url=base, timeout=10)))
+            return Web(base, store, stack.enter_context(httpx.Client(base_url=base, timeout=90)))
 
         yield make
+
+
+@pytest.fixture(autouse=True)
+def _patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the web wait longer for its store than it may in life: on a busy machine a commit takes its time."""
+    for module, name in ((receiver, "ANSWER_WITHIN_S"), (health, "WITHIN_S"), (metrics, "WITHIN_S")):
+        monkeypatch.setattr(module, name, 60.0)
 
 
 @pytest.fixture

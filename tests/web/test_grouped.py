@@ -42,7 +42,7 @@ def test_a_slow_commit_takes_all_that_came_meanwhile(web: Web, monkeypatch: pyte
 
     def slow(db: sa.Connection, arrivals: Sequence[webhooks.Arrival]) -> None:
         sizes.append(len(arrivals))
-        everybody.wait(10)
+        everybody.wait(60)
         keep(db, arrivals)
 
     monkeypatch.setattr(receiver.Writer, "stored", counted)

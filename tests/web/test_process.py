@@ -96,14 +96,14 @@ def test_killed_after_any_byte_it_has_what_it_accepted(start: Start) -> None:
         wire.sendall(text[:-1])
         time.sleep(0.1)
         first.process.kill()
-        first.process.wait(10)
+        first.process.wait(60)
     assert first.stored() == set()
     second = start()
     with socket.create_connection(("127.0.0.1", second.port), 5) as wire:
         wire.sendall(text)
         assert wire.recv(100).startswith(b"HTTP/1.1 200 ")
         second.process.kill()
-        second.process.wait(10)
+        second.process.wait(60)
     assert second.stored() == {7}
 
 
@@ -113,11 +113,11 @@ def test_killed_between_the_store_and_the_answer_it_has_it_once(start: Start) ->
     first = start()
     with socket.create_connection(("127.0.0.1", first.port), 5) as wire:
         wire.sendall(text)
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 60
         while 7 not in first.stored():
             assert time.monotonic() < deadline
         first.process.kill()
-        first.process.wait(10)
+        first.process.wait(60)
     second = start()
     for one in (other, text, text):
         with socket.create_connection(("127.0.0.1", second.port), 5) as wire:
@@ -133,7 +133,7 @@ def test_a_flood_is_stored_without_a_loss_and_what_got_200_survives_a_kill(start
     told = flood.pour(web.port, 2000, 1.0)
     web.process.send_signal(signal.SIGTERM)
     assert (len(told.times), told.refused) == (2000, [])
-    assert web.process.wait(15) == 143
+    assert web.process.wait(60) == 143
     assert web.stored() == set(range(2000))
     again = start()
     threading.Timer(0.3, again.process.kill).start()
