@@ -138,5 +138,5 @@ def test_the_foreground_pass_needs_no_broker(rig: Rig) -> None:
         rig.environ["OUTBOOK_BROKER_URL"] = f"redis://127.0.0.1:{probe.getsockname()[1]}/0"
     rig.prospect(1, 1)
     process = rig.start("sync", "--json")
-    assert process.popen.wait(40) == 0, rig.words()
+    assert process.popen.wait(120) == 0, rig.words()
     assert rig.label(1) == "Active – Running"
