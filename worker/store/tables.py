@@ -15,6 +15,12 @@ from worker.store.columns import text as _text
 __all__ = ["Moment", "metadata"]
 
 
+def _related(name: str) -> sa.Index:
+    """Return the index of a relation, of those alone that have it: a prospect has none of the four."""
+    told = sa.text(f"{name}_id IS NOT NULL")
+    return sa.Index(f"ix_mirror_{name}", "kind", f"{name}_id", sqlite_where=told, postgresql_where=told)
+
+
 class MirrorRow(SQLModel, table=True):
     """The last seen copy of a remote record. ``fields`` is JSON; the four ids are its relations, for joins.
 
@@ -23,12 +29,7 @@ class MirrorRow(SQLModel, table=True):
     """
 
     __tablename__ = "mirror"
-    __table_args__ = (
-        sa.Index("ix_mirror_kind_prospect", "kind", "prospect_id"),
-        sa.Index("ix_mirror_kind_sequence", "kind", "sequence_id"),
-        sa.Index("ix_mirror_kind_step", "kind", "step_id"),
-        sa.Index("ix_mirror_kind_state", "kind", "state_id"),
-    )
+    __table_args__ = tuple(map(_related, ("prospect", "sequence", "step", "state")))
     kind: str = Field(primary_key=True)
     id: int = _id(primary_key=True)
     fields: str = _text()

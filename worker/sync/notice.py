@@ -135,7 +135,8 @@ def _states(
     stepped: list[int] = []
     riddles = [one.after.ref for one in moved if one.before and one.before.relations.get("prospect") is None]
     outbox.lift(db, [f"unreadable:{ref}" for ref in riddles], now)
-    lifted = liftings.load(db, states=[one.after.ref.id for one in moved if _says_opted_out(one.after, mapping)])
+    opted_out = {one.after.ref.id for one in moved if _says_opted_out(one.after, mapping)}
+    lifted = liftings.load(db, states=sorted(opted_out))
     for one in moved:
         state, prospect_id = one.after, one.after.relations.get("prospect")
         for relations in (state.relations, one.before.relations if one.before else {}):
@@ -146,7 +147,7 @@ def _states(
             words = f"sequence state {state.ref.id} does not tell its prospect"
             outbox.post_hold(db, key=f"unreadable:{state.ref}", kind="unreadable", words=words, now=now)
             continue
-        for sign in _news_of_state(one, mapping, lifted):
+        for sign in _news_of_state(one, mapping, lifted) if state.ref.id in opted_out else ():
             urgent.add(prospect_id)
             latches += [(name, sign.words) for name in names.of(prospect=prospect_id, person=None, addresses=())]
         if one.before and one.before.relations.get("sequenceStep") != state.relations.get("sequenceStep"):
@@ -162,9 +163,7 @@ def _says_opted_out(state: Snapshot | None, mapping: Mapping) -> bool:
 
 
 def _news_of_state(one: Moved, mapping: Mapping, lifted: dict[Key, Lifted]) -> list[Sign]:
-    """Return the opt-out that a state tells, if it is none that was lifted."""
-    if not _says_opted_out(one.after, mapping):
-        return []
+    """Return the opt-out that a state tells which says so, if it is none that was lifted."""
     told = str(one.after.fields.get("state")), transforms.parse_time(one.after.fields.get("stateChangedAt"))
     sign = consent.of_state(states.StateView(one.after.ref.id, states.SequenceView.unseen(0), *told))
     before = {sign.key} if _says_opted_out(one.before, mapping) else set()

@@ -13,7 +13,7 @@ from worker import traces
 from worker.core import cursor, errors, transforms
 from worker.core.records import Kind, System
 from worker.remote.base import LinkRefused
-from worker.store import counters, cursors, mirror, sights
+from worker.store import bulk, counters, cursors, mirror, sights
 from worker.store.sights import Channel
 from worker.sync import fields, in_force, notice, overlap, removals, streams
 from worker.sync.ahead import EVERY, Lookout
@@ -198,7 +198,9 @@ def _outcome(one: Moved) -> str:
 
 
 def _stand(db: sa.Connection, reading: Reading[Kind], step: _Step, now: datetime) -> None:
-    """Let the stream stand after this page."""
+    """Let the stream stand after this page; of a stream's first reading there are many."""
+    if not reading.primed:
+        bulk.ease(db)
     if not _advance(db, step, now):
         raise errors.RemoteDown(f"lost the lease on {reading.stream.value} to another process")
     if step.last and reading.watermark is None:
