@@ -75,7 +75,7 @@ def _walk(
     slices = read = 0
     for one in comparison.walk(runtime.applier(), sleep=stopper.sleep):
         slices, read = slices + (not one.busy), read + one.read
-        progress.swept("people, prospects, states", read)
+        progress.compared(read)
         runtime.flush()
         spent = runtime.calls()["outreach"]
         if stopper.wanted() or slices == limit or (budget is not None and spent >= budget):

@@ -137,6 +137,10 @@ class Progress:
         """Tell how far the look for what is gone has come."""
         self._move(f"look for gone {kind}", read, None)
 
+    def compared(self, read: int) -> None:
+        """Tell how many records a comparison has read."""
+        self._move("compare records", read, None)
+
     def _move(self, name: str, done: int, total: int | None) -> None:
         if self._bars is None:
             return
