@@ -121,7 +121,10 @@ def _polled_as_ever(scene: Scene, within_s: float) -> None:
     since = scene.rig.mark()["outreach"]
     time.sleep(within_s)
     calls = scene.rig.control("outreach", f"journal?since={since}&path=^{POLLED}$")["entries"]
-    polls = scene.notes["polls"] = sum("filter[updatedAt]" in unquote(call["query"]) for call in calls)
+    asked_for = [unquote(call["query"]) for call in calls]
+    # A poll's later pages are no polls: with 5,000 records edited within its overlap it has several.
+    polls = sum("filter[updatedAt]" in query and "page[after]" not in query for query in asked_for)
+    scene.notes["polls"] = polls
     intervals = within_s / int(scene.rig.environ["OUTBOOK_POLL_SECONDS"])
     if not 1 <= polls <= MOST * intervals + FEW:
         raise Unsettled(f"F04 with two beats a stream was read {polls} times in {intervals:.0f} intervals")
