@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import UTC, timedelta, timezone
+from zoneinfo import ZoneInfo
 
 import pytest
 import sqlalchemy as sa
@@ -244,6 +245,15 @@ def test_a_time_without_a_zone_is_refused(store: database.Store) -> None:
     with pytest.raises(Exception, match="a time without a zone"):
         keep(store, Kind.PROSPECT, seen(Kind.PROSPECT, 2), naive)
     assert rows(store) == []
+
+
+def test_a_time_of_any_zone_is_kept_as_utc(store: database.Store) -> None:
+    """The same moment told in three zones is the same time in the store."""
+    zones = (UTC, timezone(timedelta(hours=5, minutes=30)), ZoneInfo("America/New_York"))
+    keep(store, Kind.PROSPECT, *(seen(Kind.PROSPECT, n, at=NOW.astimezone(zone)) for n, zone in enumerate(zones, 1)))
+    assert [one.updated_at for one in load(store, Kind.PROSPECT, 1, 2, 3).values()] == [NOW] * 3
+    with store.read() as db:
+        assert len(set(db.execute(sa.text("SELECT CAST(updated_at AS VARCHAR(40)) FROM mirror")).scalars())) == 1
 
 
 def test_more_ids_than_a_statement_binds(store: database.Store) -> None:
