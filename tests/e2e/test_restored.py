@@ -134,3 +134,23 @@ def test_whom_somebody_opted_in_since_is_opted_out_again(stage: Stage, sqlite_ba
     assert stage.outbook("opt-in", "--prospect", str(prospect), "--reason", "asked for it").code == 0
     stage.sync()
     assert (stage.of_prospect(prospect)["emailOptedOut"], stage.person_of(prospect)[NO_EMAIL]) == (False, False)
+
+
+@pytest.mark.parametrize("policy, stays", [("newest", "Chair"), ("crm", "Head")])
+def test_what_was_on_its_way_meets_our_own_later_writes(
+    stage: Stage, sqlite_backup: Backup, policy: str, stays: str
+) -> None:
+    """Written by us after the backup, the CRM's value is a stranger's to yesterday's database: the runbook says `newest`."""
+    prospect = stage.enrolled("ada@example.com", title="Clerk")
+    stage.sync()
+    put_back = sqlite_backup()
+    stage.later(3_600)
+    stage.set_prospect(prospect, title="Head")
+    stage.sync()
+    stage.later(3_600)
+    stage.set_prospect(prospect, title="Chair")
+    put_back()
+    stage.mapping(("on_conflict: crm\n", f"on_conflict: {policy}\n"))
+    stage.later(3_600)
+    stage.sync("--full")
+    assert (stage.of_prospect(prospect)["title"], stage.person_of(prospect)[TITLE]) == (stays, stays)
