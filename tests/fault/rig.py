@@ -320,12 +320,14 @@ class Rig:
         finally:
             opened.engine.dispose()
 
-    def is_quiet(self) -> bool:
-        """Tell whether every stream was read to its end and nothing is left to do."""
+    def is_quiet(self, *, but_failed: bool = False) -> bool:
+        """Tell whether every stream was read to its end and nothing is left to do, or nothing ``but_failed``."""
         with contextlib.suppress(sa.exc.OperationalError, sa.exc.ProgrammingError), self.store() as db:
             webhook = tables.metadata.tables["webhook"]
             waiting = db.execute(sa.select(sa.func.count()).where(webhook.c.done_at.is_(None))).scalar_one()
-            return not cursors.unprimed(db) and not waiting and backlog.count(db, datetime.now(UTC)).open == 0
+            counts = backlog.count(db, datetime.now(UTC))
+            left = counts.open - (counts.dead if but_failed else 0)
+            return not cursors.unprimed(db) and not waiting and left == 0
         return False
 
     def stuck(self) -> str:

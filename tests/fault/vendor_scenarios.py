@@ -80,7 +80,7 @@ def half_refused(scene: Scene) -> None:
     time.sleep(2)
     if scene.last:
         scene.rig.control("workbooks", "faults", [])
-        scene.rig.wait_for(scene.rig.is_quiet, QUIET_S)
+        scene.rig.wait_for(lambda: scene.rig.is_quiet(but_failed=True), QUIET_S)
         scene.rig.must("failures", "retry", "--all")
 
 
