@@ -97,6 +97,4 @@ def _number(text: str) -> float | None:
 
 def _utc(at: datetime) -> datetime:
     """Return ``at`` as aware UTC."""
-    if at.tzinfo is UTC:
-        return at
     return at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)

@@ -54,8 +54,7 @@ def _as_text(value: datetime | None) -> str | None:
     if value.tzinfo is None:
         msg = "a time without a zone"
         raise ValueError(msg)
-    at = value if value.tzinfo is UTC else value.astimezone(UTC)
-    return at.isoformat(" ", "microseconds")[:_UNTIL_ZONE]
+    return value.astimezone(UTC).isoformat(" ", "microseconds")[:_UNTIL_ZONE]
 
 
 _UNTIL_ZONE = len("2026-01-31 12:00:00.000000")
